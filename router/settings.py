@@ -505,8 +505,5 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _explain(error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors():
-        # The input is left out on purpose: it may be a secret.
-        lines.append(f"{_path(problem['loc']) or 'settings'}: {problem['msg']}")
-    return "\n".join(lines)
+    # The input is left out on purpose: it may be a secret.
+    return "\n".join(f"{_path(problem['loc']) or 'settings'}: {problem['msg']}" for problem in error.errors())

@@ -296,7 +296,7 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
-class Warning:  # noqa: A001 - the field's own word; never used beside the builtin
+class Notice:
     """Something the caller should know about an answer that is otherwise fine (a fallback, a removed citation)."""
 
     reason: str
@@ -317,7 +317,7 @@ class Retrieval:
     evidence: tuple[Evidence, ...]
     sources: tuple[SourceReport, ...]
     timings: Timings
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +330,7 @@ class Answer:
     generator: str
     """`extractive` or the name of the language model."""
     timings: Timings
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,5 +340,5 @@ class Token:
     text: str
 
 
-AnswerEvent = RouteDecision | Retrieval | Token | Citation | Warning | Answer
+AnswerEvent = RouteDecision | Retrieval | Token | Citation | Notice | Answer
 """What a streamed answer consists of, in this order: decision, retrieval, tokens and citations and warnings, answer."""

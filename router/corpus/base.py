@@ -10,7 +10,7 @@ from typing import Protocol
 
 from router.models.base import Recognised
 from router.stores.base import GraphBatch
-from router.types import Chunk, Matrix, Metadata, Warning
+from router.types import Chunk, Matrix, Metadata, Notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class CorpusStats:
     chunk_count: int
     vector_count: int | None
     graph: Mapping[str, int]
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
