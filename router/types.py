@@ -317,7 +317,7 @@ class Retrieval:
     evidence: tuple[Evidence, ...]
     sources: tuple[SourceReport, ...]
     timings: Timings
-    warnings: tuple[Notice, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +330,7 @@ class Answer:
     generator: str
     """`extractive` or the name of the language model."""
     timings: Timings
-    warnings: tuple[Notice, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class CorpusStats:
     chunk_count: int
     vector_count: int | None
     graph: Mapping[str, int]
-    warnings: tuple[Notice, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
