@@ -332,6 +332,8 @@ class WalkSettings(Concern):
     """Share of the mass that follows edges in each step, with the graph fully trusted."""
     entity_edge_weight: float = Field(default=0.3, ge=0)
     """Weight of an edge between a passage and an entity, before its inverse document frequency; a named title counts 1."""
+    neighbour_edge_weight: float = Field(default=0.3, ge=0)
+    """Weight of an edge between two neighbouring passages of a document."""
     max_entity_share: float = Field(default=0.05, gt=0, le=1)
     """Entities in more than this share of the passages say nothing and are left out."""
     iterations: int = Field(default=30, ge=1)

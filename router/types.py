@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     """One embedding: shape (dimension,), float32, unit length."""
     Matrix = NDArray[np.float32]
     """Several embeddings: shape (rows, dimension), float32, rows of unit length."""
+else:
+    # The client needs these types but not numpy.
+    Vector = Matrix = object
 
 Scalar = str | int | float | bool
 MetadataValue = Scalar | tuple[str, ...]
