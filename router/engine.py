@@ -44,6 +44,14 @@ class Source:
     retriever: Retriever
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    query: Query
+    options: Options
+    caller: Caller
+    watch: Stopwatch
+
+
 class Engine:
     """One engine serves all calls; it keeps no state of a call.
 
@@ -89,23 +97,18 @@ class Engine:
             InvalidInput: The query or an option is wrong; names the field.
             Unavailable: No policy could decide, or the embedding model is down.
         """
-        self._check(query, options)
-        watch = Stopwatch()
-        probe = await self._prober.probe(query, caller, watch)
-        return await self._decide(query, probe, options, caller, watch)
+        call = self._admit(query, options, caller)
+        return await self._decide(call, await self._probe(call))
 
     async def route_all(self, query: Query, caller: Caller) -> tuple[tuple[RouteDecision, ...], tuple[Notice, ...]]:
         """What every policy decides; one that could not is named in a notice."""
-        self._check(query, Options())
-        probe = await self._prober.probe(query, caller, Stopwatch())
+        call = self._admit(query, Options(), caller)
+        probe = await self._probe(call)
         decisions: list[RouteDecision] = []
         notices: list[Notice] = []
-        for name, policy in self.policies.items():
-            watch = Stopwatch()
+        for name in self.policies:
             try:
-                with watch.stage("route"):
-                    decision = await policy.decide(query, probe, self._profiles, caller)
-                decisions.append(replace(decision, latency_s=watch.stages_s["route"]))
+                decisions.append(await self._decide(replace(call, options=Options(policy=name), watch=Stopwatch()), probe))
             except RouterError as error:
                 notices.append(Notice("POLICY_COULD_NOT_DECIDE", f"{name}: {error.message}"))
         return tuple(decisions), tuple(notices)
@@ -118,11 +121,9 @@ class Engine:
             AllSourcesUnavailable: Sources were chosen and none of them could serve.
             Unavailable: No policy could decide, or the embedding model is down.
         """
-        self._check(query, options)
-        watch = Stopwatch()
-        probe = await self._prober.probe(query, caller, watch)
-        decision = await self._decide(query, probe, options, caller, watch)
-        return await self._gather(query, probe, decision, options, caller, watch)
+        call = self._admit(query, options, caller)
+        probe = await self._probe(call)
+        return await self._gather(call, probe, await self._decide(call, probe))
 
     async def answer(self, query: Query, options: Options, caller: Caller) -> AsyncIterator[AnswerEvent]:
         """Stream an answer: the decision, the evidence, then tokens with their citations and notices, then the whole answer.
@@ -130,17 +131,15 @@ class Engine:
         Raises:
             RouterError: As `retrieve`; before the first token only.
         """
-        self._check(query, options)
-        watch = Stopwatch()
-        retrieving = replace(caller, deadline=caller.deadline.earlier(self._settings.generation_reserve_s))
-        probe = await self._prober.probe(query, retrieving, watch)
-        decision = await self._decide(query, probe, options, retrieving, watch)
+        call = self._admit(query, options, replace(caller, deadline=caller.deadline.earlier(self._settings.generation_reserve_s)))
+        probe = await self._probe(call)
+        decision = await self._decide(call, probe)
         yield decision
-        retrieval = await self._gather(query, probe, decision, options, retrieving, watch)
+        retrieval = await self._gather(call, probe, decision)
         yield retrieval
-        with watch.stage("generate"):
+        with call.watch.stage("generate"):
             async for event in self._generator.generate(query, retrieval, caller):
-                watch.mark("first_token")
+                call.watch.mark("first_token")
                 if isinstance(event, Written):
                     written = event
                 else:
@@ -151,73 +150,78 @@ class Engine:
             citations=written.citations,
             retrieval=retrieval,
             generator=written.generator,
-            timings=watch.timings(),
+            timings=call.watch.timings(),
             notices=(*retrieval.notices, *written.notices),
         )
 
-    async def _decide(self, query: Query, probe: Probe, options: Options, caller: Caller, watch: Stopwatch) -> RouteDecision:
-        with watch.stage("route"):
-            if options.sources:
-                return _as_asked(self._profiles, options.sources)
-            policy = self.policies[options.policy] if options.policy else self._chain
-            decision = await policy.decide(query, probe, self._profiles, caller)
-        return replace(decision, latency_s=watch.stages_s["route"])
+    async def _probe(self, call: _Call) -> Probe:
+        return await self._prober.probe(call.query, call.caller, call.watch)
 
-    async def _gather(
-        self, query: Query, probe: Probe, decision: RouteDecision, options: Options, caller: Caller, watch: Stopwatch
-    ) -> Retrieval:
-        limit = options.limit or self._settings.limit
-        with watch.stage("retrieve"):
-            results, reports = await self._ask_sources(RetrievalRequest(query, probe, caller, limit), decision.selected)
+    async def _decide(self, call: _Call, probe: Probe) -> RouteDecision:
+        with call.watch.stage("route"):
+            if call.options.sources:
+                return _as_asked(self._profiles, call.options.sources)
+            policy = self.policies[call.options.policy] if call.options.policy else self._chain
+            decision = await policy.decide(call.query, probe, self._profiles, call.caller)
+        return replace(decision, latency_s=call.watch.stages_s["route"])
+
+    async def _gather(self, call: _Call, probe: Probe, decision: RouteDecision) -> Retrieval:
+        limit = call.options.limit or self._settings.limit
+        with call.watch.stage("retrieve"):
+            results, reports = await self._ask_sources(call, probe, decision.selected, limit)
         if reports and not results:
             raise AllSourcesUnavailable(
                 "none of the chosen sources could serve: " + "; ".join(f"{report.source}: {report.message}" for report in reports),
                 retry_after_s=1.0,
             )
-        with watch.stage("fuse"):
-            evidence = await self._fuse(query, results, decision, options, caller, limit)
+        with call.watch.stage("fuse"):
+            evidence = await self._fuse(call, results, decision, limit)
         if self._reranker is not None and evidence:
-            with watch.stage("rerank"):
-                evidence = await self._reranker.rerank(query, evidence)
-        return Retrieval(decision, tuple(evidence[:limit]), reports, watch.timings())
+            with call.watch.stage("rerank"):
+                evidence = await self._reranker.rerank(call.query, evidence)
+        return Retrieval(decision, tuple(evidence[:limit]), reports, call.watch.timings())
 
     async def _ask_sources(
-        self, request: RetrievalRequest, names: tuple[str, ...]
+        self, call: _Call, probe: Probe, names: tuple[str, ...], limit: int
     ) -> tuple[dict[str, Retrieved], tuple[SourceReport, ...]]:
-        timeout_s = self._settings.source_timeout_s
+        request = RetrievalRequest(call.query, probe, call.caller, limit)
         # run_source never raises (except when cancelled), so one source cannot take the others down.
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(run_source(name, self.sources[name].retriever, request, timeout_s)) for name in names]
+            tasks = [
+                group.create_task(run_source(name, self.sources[name].retriever, request, self._settings.source_timeout_s))
+                for name in names
+            ]
         outcomes = [task.result() for task in tasks]
         results = {report.source: retrieved for retrieved, report in outcomes if retrieved is not None}
         return results, tuple(report for _, report in outcomes)
 
-    async def _fuse(
-        self, query: Query, results: Mapping[str, Retrieved], decision: RouteDecision, options: Options, caller: Caller, limit: int
-    ) -> list[Evidence]:
-        fusion = self._fusions[options.fusion or self._default_fusion]
+    async def _fuse(self, call: _Call, results: Mapping[str, Retrieved], decision: RouteDecision, limit: int) -> list[Evidence]:
+        fusion = self._fusions[call.options.fusion or self._default_fusion]
         kinds = {name: self.sources[name].profile.kind for name in results}
-        return await fusion.fuse(FusionRequest(caller.tenant, results, decision.trust, kinds, query.filter, limit))
+        candidates = max(limit, self._reranker.candidates) if self._reranker is not None else limit
+        return await fusion.fuse(FusionRequest(call.caller.tenant, results, decision.trust, kinds, call.query.filter, candidates))
+
+    def _admit(self, query: Query, options: Options, caller: Caller) -> _Call:
+        check_query(query)
+        self._check_options(options)
+        return _Call(query, options, caller, Stopwatch())
 
     @property
     def _profiles(self) -> tuple[SourceProfile, ...]:
         return tuple(source.profile for source in self.sources.values())
 
-    def _check(self, query: Query, options: Options) -> None:
-        check_query(query)
+    def _check_options(self, options: Options) -> None:
         for number, name in enumerate(options.sources):
             if name not in self.sources:
-                raise InvalidInput(
-                    f"there is no source {name!r}; configured are {sorted(self.sources)}", reason="UNKNOWN_SOURCE", field=f"options.sources[{number}]"
-                )
+                message = f"there is no source {name!r}; configured are {sorted(self.sources)}"
+                raise InvalidInput(message, reason="UNKNOWN_SOURCE", field=f"options.sources[{number}]")
             if name in options.sources[:number]:
                 raise InvalidInput(f"the source {name!r} is named twice", field=f"options.sources[{number}]")
         if options.policy and options.sources:
             raise InvalidInput("name a policy or the sources, not both", field="options.policy")
         if options.policy and options.policy not in self.policies:
-            raise InvalidInput(
-                f"there is no policy {options.policy!r}; available are {sorted(self.policies)}", reason="UNKNOWN_POLICY", field="options.policy"
-            )
+            message = f"there is no policy {options.policy!r}; available are {sorted(self.policies)}"
+            raise InvalidInput(message, reason="UNKNOWN_POLICY", field="options.policy")
         if not 0 <= options.limit <= MAX_LIMIT:
             raise InvalidInput(f"the limit is {options.limit}; 1 to {MAX_LIMIT}, or 0 for the configured one", field="options.limit")
         if options.fusion and options.fusion not in self._fusions:

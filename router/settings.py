@@ -251,6 +251,8 @@ class VectorSource(Concern):
     """Only documents ingested into this collection. None: all."""
     candidates: int = Field(default=20, ge=1, le=1000)
     """Passages taken from each of the two searches."""
+    lexical_weight: float = Field(default=0.4, ge=0, le=1)
+    """Share of BM25 in a passage's score; the rest is dense similarity."""
     cost: float = Field(default=0.02, ge=0)
     """Price of asking this source, in units of answer quality (1 = a perfect answer)."""
 

@@ -151,6 +151,7 @@ class Chunk:
     text: str
     span: Span
     metadata: Metadata = field(default_factory=dict)
+    document_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

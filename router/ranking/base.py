@@ -33,5 +33,9 @@ class Fusion(Protocol):
 
 
 class Reranker(Protocol):
+    @property
+    def candidates(self) -> int:
+        """How many fused items it wants to see."""
+
     async def rerank(self, query: Query, evidence: Sequence[Evidence]) -> list[Evidence]:
         """The same items in a better order."""

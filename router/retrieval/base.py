@@ -35,8 +35,8 @@ class Probe:
     """The one embedding of the question."""
     nearest: tuple[Nearest, ...] | None
     """Nearest passages under the query's filter over all collections; None when the vector store did not answer."""
-    linked: tuple[LinkedName, ...]
-    """Names of the graph that stand in the question, longest first."""
+    linked: tuple[LinkedName, ...] | None
+    """Names of the graph that stand in the question, longest first; None when the graph cannot be read."""
     is_recent: bool
     """Whether the question asks for something current (recency words, or a date after the corpus's newest)."""
 
@@ -53,9 +53,9 @@ class RetrievalRequest:
 class Retrieved:
     """What a source found.
 
-    `seeds` is where the walk of the fusion starts for this source: node id (of a chunk, entity or fact) -> weight >= 0, any sum.
+    `seeds` is where the walk of the fusion starts for this source: id of evidence, chunk or entity -> weight >= 0, any sum.
     Empty means: the evidence's own scores, normalised. `links` ties items of this query to nodes of the graph
-    (evidence id -> entity ids), for items that the graph does not hold, such as web pages.
+    (evidence id -> entity ids), for items that the graph does not hold, such as web pages and relation paths.
     """
 
     evidence: tuple[Evidence, ...]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 from datetime import UTC, datetime
+
+import structlog
 
 from router.errors import StoreUnavailable
 from router.models.base import Embedder
 from router.retrieval.base import LinkedName, Nearest, Probe
+from router.retrieval.linker import NameLinker
 from router.routing.recency import asks_for_recent
 from router.stopwatch import Stopwatch
 from router.stores.base import VectorStore
-from router.types import Caller, Query
+from router.types import Caller, Query, Vector
 
-Linker = Callable[[str, str], tuple[LinkedName, ...]]
-"""Tenant and text -> the names of the tenant's graph that stand in the text."""
+log = structlog.get_logger()
 
 
 class Prober:
@@ -23,26 +25,40 @@ class Prober:
     Args:
         embedder: The space of the vector store.
         vector_store: Asked for the nearest passages over all collections.
-        link: Finds names of the graph.
+        linker: Finds names of the graph.
         candidates: Passages to take: as many as the hungriest vector source, so that it need not search again.
     """
 
-    def __init__(self, embedder: Embedder, vector_store: VectorStore, link: Linker, candidates: int) -> None:
+    def __init__(self, embedder: Embedder, vector_store: VectorStore, linker: NameLinker, candidates: int) -> None:
         self._embedder = embedder
         self._vector_store = vector_store
-        self._link = link
+        self._linker = linker
         self._candidates = candidates
 
     async def probe(self, query: Query, caller: Caller, watch: Stopwatch) -> Probe:
-        """Raises ModelUnavailable or Overloaded; a vector store that is down only leaves `nearest` empty-handed (None)."""
+        """Raises ModelUnavailable or Overloaded. A store that is down leaves its part of the probe out (None).
+
+        The source that needs the store meets it again and reports it, if it is chosen.
+        """
         with watch.stage("embed"):
             vector = (await self._embedder.embed([query.text]))[0]
         with watch.stage("probe"):
-            try:
-                hits = await self._vector_store.search(caller.tenant, vector, self._candidates, where=query.filter)
-                nearest = tuple(Nearest(hit.chunk_id, hit.score) for hit in hits)
-            except StoreUnavailable:
-                # Not swallowed: the vector source meets the same store again and reports it, if it is chosen.
-                nearest = None
-            linked = self._link(caller.tenant, query.text)
-        return Probe(vector, nearest, linked, asks_for_recent(query.text, datetime.now(UTC).date()))
+            async with asyncio.TaskGroup() as group:
+                nearest = group.create_task(self._nearest(query, vector, caller))
+                linked = group.create_task(self._linked(query, caller))
+        return Probe(vector, nearest.result(), linked.result(), asks_for_recent(query.text, datetime.now(UTC).date()))
+
+    async def _nearest(self, query: Query, vector: Vector, caller: Caller) -> tuple[Nearest, ...] | None:
+        try:
+            hits = await self._vector_store.search(caller.tenant, vector, self._candidates, where=query.filter)
+        except StoreUnavailable as error:
+            log.warning("probe without the vector store", reason=error.message)
+            return None
+        return tuple(Nearest(hit.chunk_id, hit.score) for hit in hits)
+
+    async def _linked(self, query: Query, caller: Caller) -> tuple[LinkedName, ...] | None:
+        try:
+            return await self._linker.link(caller.tenant, query.text)
+        except StoreUnavailable as error:
+            log.warning("probe without the graph", reason=error.message)
+            return None

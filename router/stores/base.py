@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from router.types import NO_FILTER, Chunk, Entity, Fact, Filter, Matrix, Mention, Span, Vector
+from router.types import NO_FILTER, Chunk, Entity, Fact, Filter, Matrix, Mention, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,9 @@ class GraphContent:
     facts: tuple[Fact, ...]
 
 
+EMPTY_GRAPH = GraphContent((), (), (), (), ())
+
+
 class GraphStore(Protocol):
     """Chunks, entities, mentions and facts as a property graph."""
 
@@ -117,17 +120,3 @@ class PassageStore(Protocol):
 
     async def chunks(self, tenant: str, ids: Collection[str]) -> dict[str, Chunk]:
         """Chunks by id; unknown ids and other tenants' ids are absent."""
-
-
-__all__ = [
-    "GraphBatch",
-    "GraphContent",
-    "GraphNodeChunk",
-    "GraphStore",
-    "LexicalIndex",
-    "PassageStore",
-    "Scored",
-    "Span",
-    "Subject",
-    "VectorStore",
-]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -181,7 +182,7 @@ class GraphSnapshot:
 
     def _link_neighbours(self, edges: _Edges) -> None:
         ordered = sorted(range(len(self.chunks)), key=lambda node: (self.chunks[node].document_id, self.chunks[node].ordinal))
-        for one, other in zip(ordered, ordered[1:], strict=False):
+        for one, other in pairwise(ordered):
             if self._same_document(one, other):
                 edges.add(one, other, self._settings.neighbour_edge_weight)
 
@@ -259,12 +260,3 @@ def dominant_path(weights: sp.csr_matrix, mass: Floats, restart: Floats, node: i
             break
         path.append(int(neighbours[int(sent.argmax())]))
     return path[::-1]
-
-
-def restart_vector(snapshot_size: int, seeds: Iterable[tuple[int, float]]) -> Floats:
-    """Seeds as a distribution; all zero when there are none."""
-    restart = np.zeros(snapshot_size)
-    for node, weight in seeds:
-        restart[node] += weight
-    total = restart.sum()
-    return restart / total if total > 0 else restart

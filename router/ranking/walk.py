@@ -1,0 +1,101 @@
+"""Fusion as one walk on one graph: every source gives seeds, and a personalised PageRank from them is the fused ranking.
+
+How much of the restart mass a source gets is the trust that the router gave it; how far the walk goes is the trust in the graph.
+Where nothing is linked the walk returns the seeds' own order; where the second hop is in no list, the walk reaches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from router.errors import StoreUnavailable
+from router.filters import matches
+from router.ranking.base import FusionRequest
+from router.ranking.merge import merged, ranked
+from router.retrieval.base import Retrieved
+from router.retrieval.passages import passage_evidence
+from router.retrieval.walk import Guest, Walked, walk
+from router.settings import WalkSettings
+from router.stores.base import EMPTY_GRAPH, PassageStore
+from router.stores.mirror import GraphMirror
+from router.stores.snapshot import GraphSnapshot
+from router.types import Evidence, Provenance
+
+log = structlog.get_logger()
+
+GRAPH = "graph"
+REACHED = 3
+"""Passages looked at per evidence wanted: those that the walk alone reaches must be read from the journal."""
+
+
+class WalkFusion:
+    """The default fusion.
+
+    Args:
+        settings: Damping at full trust, weights.
+        mirror: The graph that is walked.
+        passages: Text of passages that only the walk reached.
+    """
+
+    def __init__(self, settings: WalkSettings, mirror: GraphMirror, passages: PassageStore) -> None:
+        self._settings = settings
+        self._mirror = mirror
+        self._passages = passages
+
+    async def fuse(self, request: FusionRequest) -> list[Evidence]:
+        items = merged(retrieved.evidence for retrieved in request.results.values())
+        graph_source = next((name for name, kind in request.kinds.items() if kind == GRAPH), None)
+        snapshot = await self._snapshot(request.tenant)
+        guests = [Guest(item_id, _links(item_id, request)) for item_id in items if snapshot.node(item_id) is None]
+        damping = self._settings.damping * request.trust[graph_source] if graph_source else 0.0
+        walked = walk(snapshot, _restart(request), damping, self._settings, guests)
+        scores = {**dict(walked.passages(REACHED * request.limit)), **walked.guest_mass()}
+        if graph_source:
+            items = {**items, **await self._reached(walked, scores, items, graph_source, request)}
+        return ranked({key: items[key] for key in items if key in scores}, scores, request.limit)
+
+    async def _snapshot(self, tenant: str) -> GraphSnapshot:
+        try:
+            return await self._mirror.current(tenant)
+        except StoreUnavailable as error:
+            # The graph source has reported it, if it was asked; the other sources keep their own order.
+            log.warning("fusing without a graph", reason=error.message)
+            return GraphSnapshot(EMPTY_GRAPH, self._settings)
+
+    async def _reached(
+        self, walked: Walked, scores: Mapping[str, float], items: Mapping[str, Evidence], source: str, request: FusionRequest
+    ) -> dict[str, Evidence]:
+        """Passages that are in no source's list but on the walk's way, explained by their path."""
+        ids = [item_id for item_id in scores if item_id not in items]
+        texts = await self._passages.chunks(request.tenant, ids)
+        by_mass = sorted(texts, key=lambda item_id: (-scores[item_id], item_id))
+        return {
+            item_id: passage_evidence(texts[item_id], Provenance(source, rank, scores[item_id], "walk", walked.path(item_id, "leads to")))
+            for rank, item_id in enumerate(by_mass, start=1)
+            if matches(request.where, texts[item_id].metadata)
+        }
+
+
+def _links(item_id: str, request: FusionRequest) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(entity_id for retrieved in request.results.values() for entity_id in retrieved.links.get(item_id, ())))
+
+
+def _restart(request: FusionRequest) -> dict[str, float]:
+    """Each source's seeds, normalised, times its trust."""
+    restart: dict[str, float] = {}
+    for source, retrieved in request.results.items():
+        seeds = _seeds(retrieved)
+        total = sum(seeds.values())
+        for item_id, weight in seeds.items():
+            restart[item_id] = restart.get(item_id, 0.0) + request.trust[source] * weight / total
+    return restart
+
+
+def _seeds(retrieved: Retrieved) -> Mapping[str, float]:
+    if retrieved.seeds:
+        return retrieved.seeds
+    scores = {item.id: max(0.0, item.provenance[0].score) for item in retrieved.evidence}
+    # A list in which every score is 0 still has an order to keep.
+    return scores if sum(scores.values()) > 0 else dict.fromkeys(scores, 1.0)

@@ -1,0 +1,155 @@
+"""The graph source: from the names in the question along the graph to passages and facts, each with the path that explains it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from router.errors import StoreUnavailable
+from router.filters import matches
+from router.retrieval.base import LinkedName, RetrievalRequest, Retrieved
+from router.retrieval.passages import passage_evidence
+from router.retrieval.relation_paths import RelationPath, RelationPaths
+from router.retrieval.walk import Guest, Walked, walk
+from router.settings import GraphSource, WalkSettings
+from router.stores.base import PassageStore
+from router.stores.mirror import GraphMirror
+from router.stores.snapshot import GraphSnapshot
+from router.types import Chunk, Evidence, EvidenceKind, Provenance
+
+ENTITY_SEED = 0.5
+"""Weight of a named entity that no passage is about, against 1 for a named title: its passages only mention it."""
+MAX_PATHS = 5
+"""Relation paths returned as evidence."""
+LEAST_COSINE = 0.2
+"""A relation path whose words are less like the question than this is left out."""
+PATH_SHARPNESS = 4
+"""How much more a path weighs that is more like the question than another."""
+NAMED = "names"
+"""What ties the question to a seed of this source."""
+OVERSAMPLE = 4
+"""Passages looked at per passage wanted, when a filter may drop some."""
+
+
+class Liveness(Protocol):
+    """Whether the graph database answers (the monitor of the store)."""
+
+    @property
+    def is_up(self) -> bool: ...
+
+    @property
+    def last_seen(self) -> float | None:
+        """time.monotonic() of its last answer."""
+
+    @property
+    def last_error(self) -> str: ...
+
+
+class GraphRetriever:
+    """Walks from names only; what the question resembles is the vector source's business.
+
+    Args:
+        name: Name of the source.
+        settings: Its settings.
+        walk_settings: Damping and weights.
+        mirror: The snapshot that is walked.
+        passages: Text of the passages.
+        relation_paths: Finds paths through structured facts.
+        liveness: Whether the database behind the snapshot answers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: GraphSource,
+        walk_settings: WalkSettings,
+        mirror: GraphMirror,
+        passages: PassageStore,
+        relation_paths: RelationPaths,
+        liveness: Liveness,
+    ) -> None:
+        self._name = name
+        self._settings = settings
+        self._walk_settings = walk_settings
+        self._mirror = mirror
+        self._passages = passages
+        self._relation_paths = relation_paths
+        self._liveness = liveness
+
+    async def search(self, request: RetrievalRequest) -> Retrieved:
+        tenant = request.caller.tenant
+        snapshot = await self._mirror.current(tenant)
+        if request.probe.linked is None:
+            raise StoreUnavailable("the graph could not be read when the question was looked at; ask again", retry_after_s=1.0)
+        degraded = self._degraded(tenant)
+        names = [name for name in request.probe.linked if snapshot.node(name.entity_id) is not None]
+        paths = await self._paths(snapshot, names, request)
+        seeds = _seeds(snapshot, names, paths)
+        if not seeds:
+            return Retrieved((), degraded=degraded)
+        guests = [Guest(path.id, (path.start.entity_id, *path.ends)) for path in paths]
+        walked = walk(snapshot, seeds, self._walk_settings.damping, self._walk_settings, guests)
+        passages = await self._passages_of(walked, request)
+        facts = {path.id: path for path in paths}
+        masses = {**{chunk_id: mass for chunk_id, (_, mass) in passages.items()}, **{key: walked.guest_mass()[key] for key in facts}}
+        ranked = sorted(masses.items(), key=lambda item: (-item[1], item[0]))[: self._settings.candidates]
+        evidence = tuple(
+            self._fact(facts[item_id], snapshot, rank, mass)
+            if item_id in facts
+            else self._passage(passages[item_id][0], walked, rank, mass)
+            for rank, (item_id, mass) in enumerate(ranked, start=1)
+        )
+        return Retrieved(evidence, seeds, {guest.id: guest.entity_ids for guest in guests}, degraded)
+
+    def _degraded(self, tenant: str) -> str:
+        if self._liveness.is_up:
+            return ""
+        seen = self._liveness.last_seen
+        age_s = time.monotonic() - seen if seen is not None else time.time() - self._mirror.loaded_at(tenant)
+        return f"the graph database is down ({self._liveness.last_error}); served from a snapshot {age_s:.0f} s old"
+
+    async def _paths(self, snapshot: GraphSnapshot, names: Sequence[LinkedName], request: RetrievalRequest) -> list[RelationPath]:
+        if request.query.filter:
+            # Facts carry no metadata, so a filtered question is answered from passages only.
+            return []
+        paths = await self._relation_paths.best(snapshot, names, request.query.text, MAX_PATHS)
+        return [path for path in paths if path.cosine >= LEAST_COSINE]
+
+    async def _passages_of(self, walked: Walked, request: RetrievalRequest) -> dict[str, tuple[Chunk, float]]:
+        wanted = self._settings.candidates * (OVERSAMPLE if request.query.filter else 1)
+        mass = dict(walked.passages(wanted))
+        texts = await self._passages.chunks(request.caller.tenant, list(mass))
+        return {chunk_id: (chunk, mass[chunk_id]) for chunk_id, chunk in texts.items() if matches(request.query.filter, chunk.metadata)}
+
+    def _passage(self, chunk: Chunk, walked: Walked, rank: int, mass: float) -> Evidence:
+        return passage_evidence(chunk, Provenance(self._name, rank, mass, "walk", walked.path(chunk.id, NAMED)))
+
+    def _fact(self, path: RelationPath, snapshot: GraphSnapshot, rank: int, mass: float) -> Evidence:
+        return Evidence(
+            id=path.id,
+            kind=EvidenceKind.FACT,
+            title=path.start.name,
+            text=path.text(snapshot),
+            provenance=(Provenance(self._name, rank, mass, "walk", path.steps(snapshot)),),
+        )
+
+
+def _seeds(snapshot: GraphSnapshot, names: Sequence[LinkedName], paths: Sequence[RelationPath]) -> dict[str, float]:
+    """Where the walk starts: passages about a named entity, else the entity itself; and the relation paths the question asks for.
+
+    Paths weigh as much as the names they start from when their words are the question's (cosine 1), less the less alike they are.
+    """
+    seeds: dict[str, float] = {}
+    for name in names:
+        subjects = snapshot.subject_chunks(name.entity_id)
+        for node in subjects:
+            chunk_id = snapshot.chunks[node].id
+            seeds[chunk_id] = seeds.get(chunk_id, 0.0) + name.probability / len(subjects)
+        if not subjects:
+            seeds[name.entity_id] = ENTITY_SEED * name.probability
+    total = sum(seeds.values())
+    alike = sum(path.cosine**PATH_SHARPNESS for path in paths)
+    for path in paths:
+        seeds[path.id] = total * paths[0].cosine * path.cosine**PATH_SHARPNESS / alike
+    return seeds

@@ -1,0 +1,98 @@
+"""The vector source: passages by dense similarity from Milvus, mixed with BM25."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from router.errors import StoreUnavailable
+from router.retrieval.base import RetrievalRequest, Retrieved
+from router.retrieval.passages import passage_evidence
+from router.settings import VectorSource
+from router.stores.base import LexicalIndex, PassageStore, Scored, VectorStore
+from router.types import Provenance
+
+
+class VectorRetriever:
+    """Dense and lexical search in parallel; each list's scores are brought to 0..1 and mixed.
+
+    When the vector store is down the words alone still serve, and the result says so.
+
+    Args:
+        name: Name of the source.
+        settings: Its settings.
+        vector_store: Dense search.
+        lexical: BM25; None leaves it out.
+        passages: Text of the passages.
+    """
+
+    def __init__(
+        self, name: str, settings: VectorSource, vector_store: VectorStore, lexical: LexicalIndex | None, passages: PassageStore
+    ) -> None:
+        self._name = name
+        self._settings = settings
+        self._vector_store = vector_store
+        self._lexical = lexical
+        self._passages = passages
+
+    async def search(self, request: RetrievalRequest) -> Retrieved:
+        dense, words = await asyncio.gather(self._dense(request), self._words(request))
+        degraded = ""
+        if isinstance(dense, StoreUnavailable):
+            if words is None:
+                raise dense
+            degraded = f"words only: {dense.message}"
+            dense = []
+        weight = self._settings.lexical_weight if words is not None else 0.0
+        mixed = _mix(dense, words or [], weight) if not degraded else _unit(words or [])
+        ranked = sorted(mixed.items(), key=lambda item: (-item[1], item[0]))
+        texts = await self._passages.chunks(request.caller.tenant, [chunk_id for chunk_id, _ in ranked])
+        # A passage that the journal no longer has was deleted a moment ago.
+        present = [(texts[chunk_id], score) for chunk_id, score in ranked if chunk_id in texts]
+        evidence = tuple(
+            passage_evidence(chunk, Provenance(self._name, rank, score, "hybrid")) for rank, (chunk, score) in enumerate(present, start=1)
+        )
+        return Retrieved(evidence, degraded=degraded)
+
+    async def _dense(self, request: RetrievalRequest) -> Sequence[Scored] | StoreUnavailable:
+        if request.probe.nearest is not None and self._settings.collection is None:
+            # The probe has already asked exactly this.
+            return [Scored(hit.chunk_id, hit.cosine) for hit in request.probe.nearest[: self._settings.candidates]]
+        try:
+            return await self._vector_store.search(
+                request.caller.tenant,
+                request.probe.vector,
+                self._settings.candidates,
+                collection=self._settings.collection,
+                where=request.query.filter,
+            )
+        except StoreUnavailable as error:
+            return error
+
+    async def _words(self, request: RetrievalRequest) -> Sequence[Scored] | None:
+        if self._lexical is None:
+            return None
+        return await self._lexical.search(
+            request.caller.tenant,
+            request.query.text,
+            self._settings.candidates,
+            collection=self._settings.collection,
+            where=request.query.filter,
+        )
+
+
+def _mix(dense: Sequence[Scored], words: Sequence[Scored], lexical_weight: float) -> dict[str, float]:
+    dense_unit, words_unit = _unit(dense), _unit(words)
+    return {
+        chunk_id: (1.0 - lexical_weight) * dense_unit.get(chunk_id, 0.0) + lexical_weight * words_unit.get(chunk_id, 0.0)
+        for chunk_id in {**dense_unit, **words_unit}
+    }
+
+
+def _unit(hits: Sequence[Scored]) -> dict[str, float]:
+    """Scores brought to 0..1 by the list's own least and greatest."""
+    if not hits:
+        return {}
+    scores = [hit.score for hit in hits]
+    least, spread = min(scores), max(scores) - min(scores)
+    return {hit.chunk_id: (hit.score - least) / spread if spread > 0 else 1.0 for hit in hits}
