@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from router.errors import StoreUnavailable
 from router.retrieval.base import LinkedName
 from router.stores.mirror import GraphMirror
 
@@ -20,3 +21,11 @@ class NameLinker:
         """
         snapshot = await self._mirror.current(tenant)
         return tuple(LinkedName(name.entity.id, name.entity.name, name.surface, 1.0) for name in snapshot.names_in(text))
+
+    async def ids_in(self, tenant: str, text: str) -> tuple[str, ...]:
+        """Entities that a text of this query names; none while there is no graph to name them."""
+        try:
+            return tuple(name.entity_id for name in await self.link(tenant, text))
+        except StoreUnavailable:
+            # The text stays evidence of its own; the walk just has no edge to it, and the graph source reports the cause.
+            return ()

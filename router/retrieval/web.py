@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -26,7 +26,7 @@ MAX_QUERY_CHARS = 400
 RESERVE_S = 0.25
 """Kept back from the caller's deadline, so that pages still loading then are replaced by their snippets in time."""
 
-LinkNames = Callable[[str, str], tuple[str, ...]]
+LinkNames = Callable[[str, str], Awaitable[tuple[str, ...]]]
 """(tenant, text) -> ids of the tenant's entities that the text names."""
 
 # Control characters but tab and line end, marks that reorder or hide text, and halves of characters that UTF-8 cannot hold.
@@ -82,7 +82,7 @@ class WebRetriever:
         if self._recording is not None:
             trouble = await self._record(self._recording, query, results) or trouble
         evidence = self._evidence(query, results)[: request.limit]
-        links = {item.id: self._link(request.caller.tenant, item.text) for item in evidence}
+        links = {item.id: await self._link(request.caller.tenant, item.text) for item in evidence}
         return Retrieved(tuple(evidence), links={item: entities for item, entities in links.items() if entities}, degraded=trouble)
 
     async def _read_pages(self, results: Sequence[WebResult], deadline: Deadline) -> tuple[list[WebResult], str]:

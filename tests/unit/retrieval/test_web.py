@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from web_site import Site, guard, page, redirect, reply, serve_site
+from tests.unit.retrieval.web_site import Site, guard, page, redirect, reply, serve_site
 
 from router.errors import ConfigurationError, InvalidInput, WebUnavailable
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved
@@ -55,7 +55,7 @@ def request(text: str = "Who built the crane?", limit: int = 20, deadline_s: flo
     )
 
 
-def no_names(_tenant: str, _text: str) -> tuple[str, ...]:
+async def no_names(_tenant: str, _text: str) -> tuple[str, ...]:
     return ()
 
 
@@ -82,7 +82,7 @@ async def test_pages_become_evidence(site: Site, pages: PageReader) -> None:
         [result(site.url("/a"), published="2024-05-03"), result("https://snippets.example/", title="S", text="Its text is known.")]
     )
 
-    def link(tenant: str, text: str) -> tuple[str, ...]:
+    async def link(tenant: str, text: str) -> tuple[str, ...]:
         return (f"{tenant}:lindqvist",) if "Lindqvist" in text else ()
 
     found = await WebRetriever("web", WebSource(), search, pages, link).search(request("Who\n  built the crane?"))
@@ -218,7 +218,10 @@ async def test_what_was_recorded_gives_the_same_evidence_again(site: Site, pages
         result(site.url("/missing"), title="M", snippet="only a\tsnippet\ud800 \u2028 here"),
         result("https://empty.example/", snippet=""),
     ]
-    link = lambda tenant, text: (tenant,) if "crane" in text else ()  # noqa: E731
+
+    async def link(tenant: str, text: str) -> tuple[str, ...]:
+        return (tenant,) if "crane" in text else ()
+
     live = WebRetriever("web", WebSource(), Listed(listed), pages, link, recording=WebRecording(tmp_path / name))
     first = await live.search(request())
     again = WebRetriever("web", WebSource(), await ReplaySearch.open(tmp_path / name, "field"), pages, link)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import ddgs
 import ddgs.exceptions
 import pytest
-from web_site import Site, reply, serve_site
+from tests.unit.retrieval.web_site import Site, reply, serve_site
 
 from router.errors import ConfigurationError, WebUnavailable
 from router.retrieval.web_search import (

@@ -1,0 +1,109 @@
+"""A scratch corpus per data set: ingested once, kept by the hash of its content and of what shapes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from router import __version__
+from router.app import App, open_app
+from router.corpus.base import DocumentState, Upload
+from router.errors import InternalError
+from router.experiments.dataset import Dataset, open_text
+from router.settings import GraphSource, ReplayProvider, Settings, SourceSettings, VectorSource, WebSource
+
+FACTS_NAME = "facts.tsv"
+TENANT = "default"
+FORMAT = 1
+"""Raise it when the meaning of an ingested corpus changes in a way that neither settings nor version show."""
+
+Progress = Callable[[int, int], None]
+"""Documents done, documents in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    documents: int
+    seconds: float
+    """0 when the corpus was there from an earlier run."""
+
+
+@asynccontextmanager
+async def scratch_app(settings: Settings, dataset: Dataset, progress: Progress) -> AsyncIterator[tuple[App, Ingested]]:
+    """The engine over the data set's own corpus. Stores are embedded ones; models and weights are those of the settings."""
+    folder = Path(platformdirs.user_cache_dir("graphrag-router")) / "eval" / f"{dataset.name}-{_fingerprint(settings, dataset)}"
+    scratch = settings.model_copy(
+        update={
+            "data_dir": folder,
+            "sources": _sources(settings, dataset),
+            "milvus": settings.milvus.model_copy(update={"uri": None}),
+            "graph": settings.graph.model_copy(update={"uri": None}),
+            "journal": settings.journal.model_copy(update={"url": None}),
+        }
+    )
+    async with open_app(scratch) as app:
+        yield app, await _ingest(app, dataset, folder / "complete.json", progress)
+
+
+def _fingerprint(settings: Settings, dataset: Dataset) -> str:
+    shape = {
+        "content": dataset.content_hash(),
+        "format": FORMAT,
+        "version": __version__,
+        "embedding": settings.models.embedding.model_dump(mode="json"),
+        "entities": settings.models.entities.model_dump(mode="json"),
+        "corpus": settings.corpus.model_dump(mode="json"),
+        "milvus": settings.milvus.model_dump(mode="json", include={"index", "lexical"}),
+    }
+    return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _sources(settings: Settings, dataset: Dataset) -> dict[str, SourceSettings]:
+    """The configured sources that the data set can serve; the web is its recording, or none at all."""
+    sources: dict[str, SourceSettings] = {}
+    for name, source in settings.sources.items():
+        match source:
+            case VectorSource() if dataset.corpus is not None:
+                sources[name] = source
+            case GraphSource() if dataset.corpus is not None or dataset.facts is not None:
+                sources[name] = source
+            case WebSource() if dataset.web is not None:
+                replay = ReplayProvider(provider="replay", path=dataset.web)
+                sources[name] = source.model_copy(update={"search": replay, "record": None, "fetch_pages": False})
+            case _:
+                pass
+    # A set with labels only still shows what the policies choose.
+    return sources or dict(settings.sources)
+
+
+async def _ingest(app: App, dataset: Dataset, marker: Path, progress: Progress) -> Ingested:
+    if marker.exists():
+        return Ingested(json.loads(marker.read_text())["documents"], 0.0)
+    uploads = [
+        Upload(name=passage.id, content=passage.text.encode(), mime_type="text/plain", title=passage.title) for passage in dataset.passages()
+    ]
+    if dataset.facts is not None:
+        with open_text(dataset.facts) as file:
+            uploads.append(Upload(name=FACTS_NAME, content=file.read().encode(), mime_type="text/tab-separated-values"))
+    begin = time.perf_counter()
+    done = 0
+
+    async def stream() -> AsyncIterator[Upload]:
+        for upload in uploads:
+            yield upload
+
+    async for acknowledgement in app.corpus.ingest(TENANT, stream()):
+        if acknowledgement.state is DocumentState.FAILED:
+            raise InternalError(f"{acknowledgement.name} was not ingested: {acknowledgement.failure}")
+        if acknowledgement.state in {DocumentState.SEARCHABLE, DocumentState.UNCHANGED}:
+            done += 1
+            progress(done, len(uploads))
+    marker.write_text(json.dumps({"documents": done}))
+    return Ingested(done, time.perf_counter() - begin)
