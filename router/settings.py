@@ -142,8 +142,8 @@ class EmbeddingSettings(Concern):
     """Threads of one forward pass."""
     max_tokens: int = Field(default=256, ge=16, le=8192)
     """Longer texts are cut here, in tokens."""
-    max_batch_tokens: int = Field(default=8192, ge=16)
-    """Padded tokens of one batch. At least `max_tokens`, or one long text would block the queue for ever."""
+    max_batch_tokens: int = Field(default=1024, ge=16)
+    """Padded tokens of one batch; at least `max_tokens`. On a CPU larger batches are not faster, and a question waits for the one running."""
     max_queue: int = Field(default=4096, ge=1)
     """Texts that may wait; further callers are refused."""
 
