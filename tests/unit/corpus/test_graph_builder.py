@@ -1,0 +1,77 @@
+"""The graph without a language model: what is linked to what, and in which order documents may come."""
+
+from __future__ import annotations
+
+from router.corpus.base import Triple
+from router.corpus.graph_builder import TERM, TITLE, NameGraphBuilder
+from router.models.base import Recognised, RecognisedName, RecognisedRelation
+from router.names import entity_id
+from router.settings import WalkSettings
+from router.stores.mirror import GraphMirror
+from router.testing.fakes import InMemoryGraphStore
+from router.types import Span
+from tests.unit.graphs import NOTHING, TENANT, Passages, passage
+
+INCIDENT = passage("a", "Incident 12", "It came from Aster Foundry, said Jonas Weld.")
+SUPPLIER = passage("b", "Aster Foundry", "A foundry.")
+
+
+async def build_in_turn(tmp_path, *batches):
+    """One build and write after the other, as the indexer does; the journal already has everything."""
+    store, passages = InMemoryGraphStore(), Passages([chunk for batch in batches for chunk in batch])
+    mirror = GraphMirror(store, tmp_path, WalkSettings())
+    builder = NameGraphBuilder(mirror, passages.stream)
+    for chunks in batches:
+        batch = await builder.build(TENANT, chunks, [NOTHING] * len(chunks), {})
+        await store.upsert(TENANT, batch)
+        await mirror.on_written(TENANT, chunks, None, batch)
+    return await store.load(TENANT)
+
+
+async def test_the_order_of_documents_does_not_matter(tmp_path) -> None:
+    one = await build_in_turn(tmp_path / "1", [INCIDENT], [SUPPLIER])
+    other = await build_in_turn(tmp_path / "2", [SUPPLIER], [INCIDENT])
+    together = await build_in_turn(tmp_path / "3", [INCIDENT, SUPPLIER])
+    assert one == other == together
+    assert [(mention.chunk_id, mention.entity_id) for mention in one.mentions] == [("a", entity_id("Aster Foundry"))]
+
+
+async def test_mentions_carry_exact_spans_of_the_document(tmp_path) -> None:
+    content = await build_in_turn(tmp_path, [INCIDENT, SUPPLIER])
+    mention = content.mentions[0]
+    assert INCIDENT.text[mention.span.start : mention.span.end] == "Aster Foundry"
+
+
+async def test_recognised_names_and_relations_become_entities_and_facts(tmp_path) -> None:
+    weld = RecognisedName("Jonas Weld", "PERSON", Span(32, 42))
+    aster = RecognisedName("Aster Foundry", "ORG", Span(13, 26))
+    seen = Recognised((aster, weld), (RecognisedRelation(weld, "speaks for", aster),))
+    mirror = GraphMirror(InMemoryGraphStore(), tmp_path, WalkSettings())
+    batch = await NameGraphBuilder(mirror, Passages([INCIDENT]).stream).build(TENANT, [INCIDENT], [seen], {})
+    kinds = {entity.name: entity.kind for entity in batch.entities}
+    assert kinds == {"Incident 12": TITLE, "Aster Foundry": "ORG", "Jonas Weld": "PERSON"}
+    (fact,) = batch.facts
+    assert (fact.subject_id, fact.relation, fact.object_id) == (entity_id("Jonas Weld"), "speaks for", entity_id("Aster Foundry"))
+    assert fact.chunk_id == "a"
+
+
+async def test_a_title_stays_a_title_when_another_document_only_mentions_it(tmp_path) -> None:
+    content = await build_in_turn(tmp_path, [SUPPLIER], [INCIDENT])
+    assert {entity.name: entity.kind for entity in content.entities}["Aster Foundry"] == TITLE
+
+
+async def test_structured_facts_are_terms_and_small_words_are_not_found_in_texts(tmp_path) -> None:
+    note = passage("n", "Note", "It rained. Team Blue came, with love.")
+    mirror = GraphMirror(InMemoryGraphStore(), tmp_path, WalkSettings())
+    triples = {"facts": [Triple("Team Blue", "owns", "Pump Seven"), Triple("Night Ferry", "has tag", "love")]}
+    batch = await NameGraphBuilder(mirror, Passages([note]).stream).build(TENANT, [note], [NOTHING], triples)
+    assert {entity.kind for entity in batch.entities if entity.name != "Note"} == {TERM}
+    assert [mention.entity_id for mention in batch.mentions] == [entity_id("Team Blue")]
+    assert all(fact.chunk_id is None and fact.document_id == "facts" for fact in batch.facts)
+
+
+async def test_building_again_gives_the_same_batch(tmp_path) -> None:
+    mirror = GraphMirror(InMemoryGraphStore(), tmp_path, WalkSettings())
+    builder = NameGraphBuilder(mirror, Passages([INCIDENT, SUPPLIER]).stream)
+    first = await builder.build(TENANT, [INCIDENT, SUPPLIER], [NOTHING] * 2, {})
+    assert first == await builder.build(TENANT, [INCIDENT, SUPPLIER], [NOTHING] * 2, {})

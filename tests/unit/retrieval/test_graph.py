@@ -1,0 +1,143 @@
+"""The graph source: names in, passages and facts with their paths out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from router.corpus.base import Triple
+from router.errors import StoreUnavailable
+from router.retrieval.base import Probe, RetrievalRequest
+from router.retrieval.graph import GraphRetriever
+from router.retrieval.linker import NameLinker
+from router.retrieval.relation_paths import RelationPaths
+from router.settings import EmbeddingSettings, GraphSource, WalkSettings
+from router.stores.mirror import GraphMirror
+from router.testing.fakes import InMemoryGraphStore
+from router.types import NO_FILTER, Caller, Condition, Deadline, EvidenceKind, Filter, Query, TextPart
+from tests.unit.graphs import TENANT, mirror_of, passage
+
+CORPUS = (
+    passage("incident", "Incident 12", "The pump failed. It came from Aster Foundry.", year="2024"),
+    passage("supplier", "Aster Foundry", "The account is held by Jonas Weld.", year="2024"),
+    passage("person", "Jonas Weld", "He works in the Harbour Office.", year="2023"),
+    passage("menu", "Canteen Menu", "Soup.", year="2024"),
+)
+FACTS = (
+    Triple("Night Ferry", "directed_by", "Mara Holt"),
+    Triple("Night Ferry", "release_year", "1962"),
+    Triple("Stone Harbour", "directed_by", "Mara Holt"),
+    Triple("Stone Harbour", "release_year", "1971"),
+)
+
+
+@dataclass
+class Database:
+    is_up: bool = True
+    last_seen: float | None = None
+    last_error: str = "connection refused"
+
+
+@pytest.fixture
+async def embedder(tmp_path):
+    from router.models.embedding import open_embedder
+
+    opened = await open_embedder(EmbeddingSettings(), tmp_path)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def ask(tmp_path, embedder):
+    mirror, passages, _ = await mirror_of(CORPUS, tmp_path, FACTS)
+    database = Database(last_seen=time.monotonic())
+    paths = RelationPaths(embedder, 2)
+    retriever = GraphRetriever("graph", GraphSource(), WalkSettings(), mirror, passages, paths, database)
+
+    async def search(text: str, where: Filter = NO_FILTER, *, up: bool = True):
+        database.is_up = up
+        linked = await NameLinker(mirror).link(TENANT, text)
+        probe = Probe(np.zeros(384, np.float32), (), linked, is_recent=False)
+        return await retriever.search(RetrievalRequest(Query((TextPart(text),), filter=where), probe, Caller(TENANT, "r", Deadline.after(9)), 8))
+
+    return search
+
+
+async def test_the_second_and_third_hop_are_found_with_their_path(ask) -> None:
+    found = await ask("Who holds the account of the supplier behind Incident 12?")
+    assert [item.id for item in found.evidence][:3] == ["incident", "supplier", "person"]
+    path = found.evidence[2].provenance[0].path
+    assert [(step.subject, step.relation, step.object) for step in path] == [
+        ("the question", "names", "Incident 12"),
+        ("Incident 12", "mentions", "Aster Foundry"),
+        ("Aster Foundry", "mentions", "Jonas Weld"),
+    ]
+    assert "menu" not in {item.id for item in found.evidence}
+
+
+async def test_a_question_without_known_names_finds_nothing_and_says_ok(ask) -> None:
+    found = await ask("what is for lunch?")
+    assert found.evidence == ()
+    assert found.degraded == ""
+
+
+async def test_a_filter_holds_on_the_way(ask) -> None:
+    found = await ask("Who holds the account behind Incident 12?", Filter(must=(Condition("year", equals="2024"),)))
+    assert {item.id for item in found.evidence} == {"incident", "supplier"}
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("who directed the film Night Ferry?", "Mara Holt"),
+        ("in which year was Stone Harbour released?", "1971"),
+        ("which films did Mara Holt direct?", "Night Ferry, Stone Harbour"),
+    ],
+)
+async def test_a_fact_answers_with_its_relation(ask, question: str, answer: str) -> None:
+    found = await ask(question)
+    first = found.evidence[0]
+    assert first.kind is EvidenceKind.FACT
+    assert first.text.endswith(f": {answer}.")
+    assert first.provenance[0].path
+
+
+async def test_a_database_that_is_down_is_told_with_the_age(ask) -> None:
+    found = await ask("Who is Jonas Weld?", up=False)
+    assert found.evidence
+    assert "connection refused" in found.degraded
+    assert "0 s old" in found.degraded
+
+
+class DownStore(InMemoryGraphStore):
+    async def load(self, tenant: str):
+        raise StoreUnavailable("down")
+
+
+async def test_with_nothing_to_serve_from_the_source_is_unavailable(tmp_path) -> None:
+    mirror = GraphMirror(DownStore(), tmp_path, WalkSettings())
+    with pytest.raises(StoreUnavailable):
+        await NameLinker(mirror).link(TENANT, "Jonas Weld")
+    assert await NameLinker(mirror).ids_in(TENANT, "Jonas Weld") == ()
+
+
+async def test_a_saved_snapshot_serves_while_the_store_is_down(tmp_path) -> None:
+    mirror, _, _ = await mirror_of(CORPUS, tmp_path, FACTS)
+    before = (await mirror.current(TENANT)).content
+    await mirror.save()
+    again = GraphMirror(DownStore(), tmp_path, WalkSettings())
+    assert (await again.current(TENANT)).content == before
+    with pytest.raises(StoreUnavailable):
+        await again.current("another tenant")
+
+
+async def test_a_deleted_document_leaves_no_trace(tmp_path) -> None:
+    mirror, _, store = await mirror_of(CORPUS, tmp_path, FACTS)
+    await store.delete_document(TENANT, "doc-supplier")
+    await mirror.on_deleted(TENANT, "doc-supplier")
+    snapshot = await mirror.current(TENANT)
+    assert snapshot.node("supplier") is None
+    assert snapshot.content == await store.load(TENANT), "the mirror and the store agree"
