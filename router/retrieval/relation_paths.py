@@ -10,6 +10,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from router.models.base import Embedder
 from router.retrieval.base import LinkedName
@@ -66,7 +67,7 @@ class RelationPath:
         places = [self.start.name, *("..." for _ in self.hops[1:]), end]
         return tuple(
             PathStep(one, hop.relation, other) if hop.forward else PathStep(other, hop.relation, one)
-            for one, hop, other in zip(places, self.hops, places[1:], strict=True)
+            for hop, (one, other) in zip(self.hops, pairwise(places), strict=True)
         )
 
 

@@ -46,7 +46,7 @@ class GraphSnapshot:
       - passage to a mentioned entity: `entity_edge_weight` x idf;
       - entity to entity, for each structured fact: `entity_edge_weight` x the smaller idf of the two among the facts;
       - passage to the next one of its document: `neighbour_edge_weight`.
-    idf is log(N / n) / log(N), so that it lies between 0 (everywhere) and 1 (once); hubs are left out.
+    idf is log((N + 1) / n) / log(N + 1), so that it lies between almost 0 (everywhere) and 1 (once); hubs are left out.
     """
 
     def __init__(self, content: GraphContent, settings: WalkSettings) -> None:
@@ -213,7 +213,7 @@ class _Edges:
 
 
 def _idf(total: int, count: int) -> float:
-    return max(0.0, math.log(total / max(1, count)) / math.log(total)) if total > 1 else 1.0
+    return math.log((total + 1) / max(1, count)) / math.log(total + 1)
 
 
 def personalised_pagerank(
