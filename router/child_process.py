@@ -158,7 +158,7 @@ class SupervisedChild:
             try:
                 await self._launch()
             except RouterError as error:
-                log.error("child process did not restart", child=self._name, reason=error.message)
+                log.exception("child process did not restart", child=self._name, reason=error.message)
                 await self._stop()
 
     async def _stop(self) -> None:

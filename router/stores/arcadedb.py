@@ -1,0 +1,106 @@
+"""The embedded graph server: ArcadeDB from its package (it carries its own Java), as a supervised child that speaks Bolt."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.child_process import SupervisedChild, free_port, new_password
+from router.errors import ConfigurationError
+from router.settings import ArcadeSettings
+
+DATABASE = "graph"
+USER = "root"
+PACKAGE = "arcadedb_embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedGraph:
+    """A running ArcadeDB and how to reach it."""
+
+    child: SupervisedChild
+    uri: str
+    password: str
+
+
+async def open_arcadedb(settings: ArcadeSettings, data_dir: Path, ready: Callable[[str, str], Awaitable[None]]) -> EmbeddedGraph:
+    """Start the server on a free loopback port.
+
+    Args:
+        settings: Heap and patience.
+        data_dir: The service's data folder; the server's lies below it.
+        ready: Address and password -> returns when the database answers, raises while it does not (the port opens before that).
+
+    Raises:
+        ConfigurationError: The package is not installed.
+        Unavailable: The server did not start; the message has the end of its log.
+    """
+    home = data_dir / "arcadedb"
+    password = await asyncio.to_thread(_prepare, home)
+    package = _package_folder()
+    child = SupervisedChild(
+        "ArcadeDB",
+        lambda port: _command(package, home, port, settings),
+        log_path=data_dir / "logs" / "arcadedb.log",
+        ready=lambda port: ready(_uri(port), password),
+        start_timeout_s=settings.start_timeout_s,
+    )
+    await child.start()
+    return EmbeddedGraph(child, _uri(child.port), password)
+
+
+def _uri(port: int) -> str:
+    return f"bolt://127.0.0.1:{port}"
+
+
+def _package_folder() -> Path:
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ConfigurationError(
+            "the embedded graph needs the package arcadedb-embedded: install it, or set graph.uri to a Neo4j server", field="graph.uri"
+        )
+    return Path(spec.origin).parent
+
+
+def _prepare(home: Path) -> str:
+    """Make the server's folder and its password; the password counts from the first start on, so it is kept."""
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / "password"
+    if not path.exists():
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(new_password())
+    return path.read_text()
+
+
+def _command(package: Path, home: Path, port: int, settings: ArcadeSettings) -> Sequence[str]:
+    options = {
+        "arcadedb.server.rootPath": home,
+        # By file: a password among the arguments could be read by every user of the machine.
+        "arcadedb.server.rootPasswordPath": home / "password",
+        "arcadedb.server.mode": "production",
+        "arcadedb.server.httpIncomingHost": "127.0.0.1",
+        "arcadedb.server.httpIncomingPort": free_port(),
+        "arcadedb.bolt.host": "127.0.0.1",
+        "arcadedb.bolt.port": port,
+        "arcadedb.bolt.defaultDatabase": DATABASE,
+        "arcadedb.server.defaultDatabases": f"{DATABASE}[]",
+        "arcadedb.server.plugins": "Bolt:com.arcadedb.bolt.BoltProtocolPlugin",
+    }
+    return (
+        str(package / "jre" / "bin" / "java"),
+        "-Xms128m",
+        f"-Xmx{settings.max_heap_mb}m",
+        "-XX:+UseSerialGC",
+        "-Djava.awt.headless=true",
+        "--enable-native-access=ALL-UNNAMED",
+        "--add-modules",
+        "jdk.incubator.vector",
+        *(f"-D{name}={value}" for name, value in options.items()),
+        "-cp",
+        str(package / "jars" / "*"),
+        "com.arcadedb.server.ArcadeDBServer",
+    )
