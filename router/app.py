@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from router.corpus.base import CorpusService
-from router.engine import Engine
-from router.settings import Settings
+from router.corpus.graph_builder import NameGraphBuilder
+from router.corpus.service import Corpus
+from router.engine import Engine, Source
+from router.errors import ConfigurationError, StoreUnavailable
+from router.generation.base import Generator
+from router.generation.extractive import ExtractiveGenerator
+from router.generation.llm import LLMGenerator
+from router.models.base import LanguageModel
+from router.models.cross_encoder import open_cross_encoder
+from router.models.embedding import open_embedder
+from router.models.entities import SpacyRecogniser
+from router.models.language import open_language_model
+from router.ranking.base import Fusion, Reranker
+from router.ranking.rerank import CrossEncoderReranker
+from router.ranking.symmetric import ReciprocalRankFusion, WeightedFusion
+from router.ranking.walk import WalkFusion
+from router.retrieval.base import Retriever
+from router.retrieval.graph import GraphRetriever
+from router.retrieval.linker import NameLinker
+from router.retrieval.probe import Prober
+from router.retrieval.relation_paths import RelationPaths
+from router.retrieval.vector import VectorRetriever
+from router.retrieval.web import open_web_source
+from router.routing.base import RoutingPolicy, SourceProfile
+from router.routing.chain import PolicyChain
+from router.routing.registry import DESCRIPTIONS, open_policies
+from router.settings import GraphSource, Settings, SourceSettings, VectorSource, WebSource
+from router.stores.base import LexicalIndex
+from router.stores.graph import BoltGraphStore, GraphMonitor, open_graph_store
+from router.stores.journal import Journal, open_journal
+from router.stores.lexical import MemoryLexicalIndex
+from router.stores.milvus import MilvusLexicalIndex, MilvusVectorStore
+from router.stores.mirror import GraphMirror
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +61,186 @@ class App:
     engine: Engine
     corpus: CorpusService
     components: tuple[Component, ...]
-    policy_descriptions: dict[str, str]
+    policy_descriptions: Mapping[str, str]
     """Every available policy with one sentence."""
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncIterator[App]:
+    """Open the journal, the models, the stores, then what stands on them; close them backwards, also after half an opening.
+
+    Raises:
+        ConfigurationError: A setting that a backend does not support, or weights that are not the expected ones.
+        Conflict: The data folder is in use, or was made with other settings.
+        RouterError: A part that must be there cannot be opened.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        yield await _Assembly(settings, stack).app()
+
+
+class _Assembly:
+    """Wires the parts together, one method per room."""
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+        self._settings = settings
+        self._stack = stack
+        self._components: list[Component] = []
+
+    async def app(self) -> App:
+        await self._open_models()
+        await self._open_stores()
+        corpus = await self._open_corpus()
+        linker = NameLinker(self._mirror)
+        sources = [await self._open_source(name, source, linker) for name, source in self._settings.sources.items()]
+        policies = open_policies(self._settings.routing, self._llm)
+        engine = Engine(
+            sources=tuple(sources),
+            prober=Prober(self._embedder, self._vectors, linker, self._probe_candidates),
+            policies=policies,
+            chain=PolicyChain([policies[name] for name in self._settings.policy_chain]),
+            fusions=self._fusions(),
+            default_fusion=self._settings.fusion.method,
+            reranker=await self._open_reranker(),
+            generator=self._generator(),
+            settings=self._settings.retrieval,
+        )
+        return App(self._settings, engine, corpus, tuple(self._components), {name: DESCRIPTIONS[name] for name in policies})
+
+    async def _open_models(self) -> None:
+        models, cache = self._settings.models, self._settings.data_dir / "models"
+        self._embedder = await open_embedder(models.embedding, cache)
+        self._stack.push_async_callback(self._embedder.aclose)
+        self._recogniser = await SpacyRecogniser.open(models.entities)
+        self._stack.push_async_callback(self._recogniser.aclose)
+        self._llm: LanguageModel | None = None
+        if models.llm is not None:
+            self._llm = await open_language_model(models.llm, cache, self._settings.data_dir / "logs")
+            self._stack.push_async_callback(self._llm.aclose)
+            self._components.append(Component("language model", self._check_llm))
+        self._components.append(Component("embedding model", self._check_embedder))
+
+    async def _open_stores(self) -> None:
+        settings, data_dir = self._settings, self._settings.data_dir
+        self._journal: Journal = await open_journal(settings.journal, data_dir)
+        self._stack.push_async_callback(self._journal.aclose)
+        self._vectors = await MilvusVectorStore.open(
+            settings.milvus, data_dir, space=self._embedder.name, dimension=self._embedder.dimension
+        )
+        self._stack.push_async_callback(self._vectors.aclose)
+        self._graph: BoltGraphStore = await open_graph_store(settings.graph, data_dir)
+        self._stack.push_async_callback(self._graph.aclose)
+        self._monitor = GraphMonitor(self._graph, settings.graph.probe_interval_s)
+        await self._monitor.start()
+        self._stack.push_async_callback(self._monitor.aclose)
+        self._components += [
+            Component("journal", self._check_journal),
+            Component("vector store", self._check_vectors, self._first_source(VectorSource)),
+            Component("graph store", self._check_graph, self._first_source(GraphSource)),
+        ]
+
+    async def _open_corpus(self) -> Corpus:
+        tenants = await self._journal.tenants()
+        self._mirror = GraphMirror(self._graph, self._settings.data_dir / "snapshots", self._settings.fusion.walk)
+        for tenant in tenants:
+            try:
+                await self._mirror.load([tenant])
+            except StoreUnavailable:
+                # The monitor has logged it; the first question after the database is back loads the graph.
+                continue
+        self._stack.push_async_callback(self._mirror.save)
+        self._lexical = await self._open_lexical(tenants)
+        observers = (self._mirror, self._lexical) if isinstance(self._lexical, MemoryLexicalIndex) else (self._mirror,)
+        corpus = Corpus(
+            self._settings.corpus,
+            self._journal,
+            self._vectors,
+            self._graph,
+            self._embedder,
+            self._recogniser,
+            NameGraphBuilder(self._mirror, self._journal.all_chunks),
+            observers,
+        )
+        await corpus.start()
+        self._stack.push_async_callback(corpus.aclose)
+        return corpus
+
+    async def _open_lexical(self, tenants: list[str]) -> LexicalIndex | None:
+        match self._settings.milvus.lexical:
+            case "none":
+                return None
+            case "milvus":
+                return MilvusLexicalIndex(self._vectors)
+            case "memory":
+                index = MemoryLexicalIndex()
+                for tenant in tenants:
+                    async for chunks in self._journal.all_chunks(tenant):
+                        await index.load(tenant, chunks)
+                return index
+
+    async def _open_source(self, name: str, settings: SourceSettings, linker: NameLinker) -> Source:
+        retriever: Retriever
+        match settings:
+            case VectorSource():
+                retriever = VectorRetriever(name, settings, self._vectors, self._lexical, self._journal)
+            case GraphSource():
+                paths = RelationPaths(self._embedder, settings.hops)
+                walk = self._settings.fusion.walk
+                retriever = GraphRetriever(name, settings, walk, self._mirror, self._journal, paths, self._monitor)
+            case WebSource():
+                web = await open_web_source(name, settings, linker.ids_in)
+                self._stack.push_async_callback(web.aclose)
+                self._components.append(Component(f"web search of {name}", web.check, name))
+                retriever = web
+        return Source(SourceProfile(name, settings.kind, settings.description, settings.cost), retriever)
+
+    def _fusions(self) -> dict[str, Fusion]:
+        settings = self._settings.fusion
+        return {
+            "walk": WalkFusion(settings.walk, self._mirror, self._journal),
+            "rrf": ReciprocalRankFusion(settings.rrf_k),
+            "weighted": WeightedFusion(),
+        }
+
+    async def _open_reranker(self) -> Reranker | None:
+        model = self._settings.models.cross_encoder
+        if self._settings.rerank.method == "none" or model is None:
+            return None
+        cross_encoder = await open_cross_encoder(model, self._settings.data_dir / "models")
+        self._stack.push_async_callback(cross_encoder.aclose)
+        return CrossEncoderReranker(cross_encoder, self._settings.rerank)
+
+    def _generator(self) -> Generator:
+        extractive = ExtractiveGenerator(self._embedder, self._settings.generation)
+        return extractive if self._llm is None else LLMGenerator(self._llm, self._settings.generation, extractive)
+
+    @property
+    def _probe_candidates(self) -> int:
+        wanted = [source.candidates for source in self._settings.sources.values() if isinstance(source, VectorSource)]
+        return max(wanted, default=VectorSource().candidates)
+
+    def _first_source(self, kind: type[VectorSource] | type[GraphSource]) -> str:
+        return next((name for name, source in self._settings.sources.items() if isinstance(source, kind)), "")
+
+    async def _check_llm(self) -> str:
+        if self._llm is None:
+            raise ConfigurationError("no language model is configured", field="models.llm")
+        await self._llm.ping()
+        return self._llm.name
+
+    async def _check_embedder(self) -> str:
+        await self._embedder.embed(["ready?"])
+        return f"{self._embedder.name}, {self._embedder.dimension} dimensions"
+
+    async def _check_journal(self) -> str:
+        await self._journal.ping()
+        return self._settings.data_dir.name if self._settings.journal.url is None else "by URL"
+
+    async def _check_vectors(self) -> str:
+        await self._vectors.ping()
+        return self._settings.milvus.uri or "Milvus Lite"
+
+    async def _check_graph(self) -> str:
+        if not self._monitor.is_up:
+            raise StoreUnavailable(self._monitor.last_error)
+        return self._settings.graph.uri or "embedded ArcadeDB"
