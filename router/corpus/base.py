@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from enum import Enum
 from typing import Protocol
 
 from router.models.base import Recognised
 from router.stores.base import GraphBatch
+from router.stores.documents import DocumentPage, DocumentRecord, DocumentState, Failure
 from router.types import Chunk, Matrix, Metadata, Notice
 
 
@@ -26,21 +25,6 @@ class Upload:
     metadata: Metadata = field(default_factory=dict)
 
 
-class DocumentState(Enum):
-    DURABLE = "durable"
-    SEARCHABLE = "searchable"
-    UNCHANGED = "unchanged"
-    """Only ever said to the caller, never kept."""
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    reason: str
-    message: str
-    retryable: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
     name: str
@@ -48,27 +32,6 @@ class Acknowledgement:
     state: DocumentState
     chunk_count: int = 0
     failure: Failure | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentRecord:
-    id: str
-    name: str
-    title: str
-    collection: str
-    mime_type: str
-    metadata: Metadata
-    state: DocumentState
-    failure: Failure | None
-    chunk_count: int
-    size_bytes: int
-    ingested_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentPage:
-    documents: tuple[DocumentRecord, ...]
-    next_page_token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +92,18 @@ class CorpusObserver(Protocol):
     async def on_written(self, tenant: str, chunks: Sequence[Chunk], vectors: Matrix, batch: GraphBatch) -> None: ...
 
     async def on_deleted(self, tenant: str, document_id: str) -> None: ...
+
+
+__all__ = [
+    "Acknowledgement",
+    "CorpusObserver",
+    "CorpusService",
+    "CorpusStats",
+    "DocumentPage",
+    "DocumentRecord",
+    "DocumentState",
+    "Failure",
+    "GraphBuilder",
+    "Triple",
+    "Upload",
+]

@@ -1,0 +1,166 @@
+"""Stored text to passages: exact spans, heading paths, and ids that are hashes of what the passage says.
+
+A document, or a section with everything under it, that fits stays whole; what does not fit is cut at its headings, and below them by
+LlamaIndex's SentenceSplitter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+
+from llama_index.core.node_parser import SentenceSplitter
+
+from router.corpus.text import Heading, LoadedDocument
+from router.types import Chunk, Metadata, Span
+
+# What counts as one word: up to 16 characters without white space, or one character of a script that is written without spaces.
+_UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]{{1,16}}")
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|(?<=[。！？])\s*|\n\s*\n\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    headings: tuple[str, ...]
+    """From the highest down; empty for a whole document and for what stands before the first heading."""
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    path: tuple[str, ...]
+    span: Span
+    body_start: int
+    """Where its heading ends."""
+    parts: tuple[_Section, ...]
+
+
+class Chunker:
+    def __init__(self, max_words: int, overlap_words: int) -> None:
+        self._max_words = max_words
+        self._overlap_words = overlap_words
+
+    def passages(self, document: LoadedDocument) -> list[Passage]:
+        """Non-empty passages in the order of the text; together they cover all of it but white space. Blocking for long texts."""
+        end = len(document.text)
+        whole = _Section((), Span(0, end), 0, _sections(document.headings, end, ()))
+        return list(self._split(document.text, whole, 0))
+
+    def _split(self, text: str, section: _Section, begin: int) -> Iterator[Passage]:
+        if not section.parts or self._fits(text, Span(begin, section.span.end)):
+            yield from (Passage(section.path, piece) for piece in self._pieces(text, Span(begin, section.span.end)))
+            return
+        own_end = section.parts[0].span.start
+        if text[section.body_start : own_end].strip():
+            yield from (Passage(section.path, piece) for piece in self._pieces(text, Span(begin, own_end)))
+            begin = own_end  # otherwise the bare heading goes with the first part
+        for part in section.parts:
+            yield from self._split(text, part, begin)
+            begin = part.span.end
+
+    def _fits(self, text: str, span: Span) -> bool:
+        words = _WORD.finditer(text, span.start, span.end)
+        return next(islice(words, self._max_words, None), None) is None
+
+    def _pieces(self, text: str, span: Span) -> list[Span]:
+        if self._fits(text, span):
+            piece = text[span.start : span.end]
+            start = span.start + len(piece) - len(piece.lstrip())
+            return [Span(start, start + len(piece.strip()))] if piece.strip() else []
+        pieces: list[Span] = []
+        end = span.start
+        for piece in self._splitter().split_text(text[span.start : span.end]):
+            start = text.index(piece, end)  # nothing but white space lies between two pieces
+            end = start + len(piece)
+            pieces.append(Span(start, end))
+        return pieces[:1] + [Span(self._overlap_start(text, before, piece), piece.end) for before, piece in pairwise(pieces)]
+
+    def _splitter(self) -> SentenceSplitter:
+        # Its own overlap is off, so that its pieces tile the text and their places are certain even where the text repeats itself.
+        # The tokenizer is ours because the default one is fetched from a hub; so is the sentence function, because the default one
+        # (punkt) drops white space at the start, and then pieces are no longer parts of the text. A new one each time, because its
+        # callback manager remembers every call for ever.
+        return SentenceSplitter(
+            chunk_size=self._max_words - self._overlap_words,
+            chunk_overlap=0,
+            tokenizer=_WORD.findall,
+            chunking_tokenizer_fn=_sentences,
+            paragraph_separator="\n\n",
+        )
+
+    def _overlap_start(self, text: str, before: Span, piece: Span) -> int:
+        """Where a piece begins when it repeats the last whole sentences of the one before it."""
+        start = piece.start
+        words = 0
+        for sentence in reversed(_sentences(text[before.start : piece.start])[1:]):
+            words += len(_WORD.findall(sentence))
+            if words > self._overlap_words:
+                break
+            start -= len(sentence)
+        return start
+
+
+def _sentences(text: str) -> list[str]:
+    """Parts that joined are the text again; each but the last ends where a sentence or a paragraph does."""
+    cuts = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
+    return [text[start:end] for start, end in pairwise(cuts) if start < end]
+
+
+def _sections(headings: Sequence[Heading], end: int, path: tuple[str, ...]) -> tuple[_Section, ...]:
+    sections = []
+    position = 0
+    while position < len(headings):
+        heading = headings[position]
+        below = position + 1
+        position = next((later for later in range(below, len(headings)) if headings[later].level <= heading.level), len(headings))
+        stop = headings[position].span.start if position < len(headings) else end
+        inner = (*path, heading.text)
+        sections.append(_Section(inner, Span(heading.span.start, stop), heading.span.end, _sections(headings[below:position], stop, inner)))
+    return tuple(sections)
+
+
+def document_id(tenant: str, name: str) -> str:
+    return _identity(tenant, name)
+
+
+def to_chunks(
+    text: str, passages: Sequence[Passage], *, document_id: str, document_name: str, collection: str, title: str, metadata: Metadata
+) -> tuple[Chunk, ...]:
+    """Passages as chunks. The id stays the same as long as document, headings and words do, wherever the passage moves."""
+    seen: Counter[tuple[tuple[str, ...], str]] = Counter()
+    chunks = []
+    for ordinal, passage in enumerate(passages):
+        words = text[passage.span.start : passage.span.end]
+        occurrence = seen[passage.headings, words]
+        seen[passage.headings, words] += 1
+        chunks.append(
+            Chunk(
+                id=_identity(document_id, *passage.headings, words, str(occurrence)),
+                document_id=document_id,
+                collection=collection,
+                ordinal=ordinal,
+                title=title,
+                headings=passage.headings,
+                text=words,
+                span=passage.span,
+                metadata=metadata,
+                document_name=document_name,
+            )
+        )
+    return tuple(chunks)
+
+
+def embedded_text(chunk: Chunk) -> str:
+    """What is embedded for a passage: its title and the headings that its own words do not show, then the words."""
+    above = [heading for heading in chunk.headings if heading != chunk.title and heading not in chunk.text]
+    return ". ".join((chunk.title, *above, chunk.text))
+
+
+def _identity(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

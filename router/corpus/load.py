@@ -1,0 +1,78 @@
+"""A file's bytes to its stored text: chooses the reader by media type or by the name's ending, and names what is wrong with a bad file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from router.corpus.formats import read_docx, read_facts, read_html, read_markdown, read_pdf, read_plain
+from router.corpus.text import LoadedDocument, rejected
+from router.errors import RouterError
+
+LOADER_VERSION = 1
+"""Raised when the same bytes would give another text, so that unchanged files are read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    mime_type: str
+    ending: str
+    read: Callable[[bytes, int], LoadedDocument]
+    other_mime_types: tuple[str, ...] = ()
+    other_endings: tuple[str, ...] = ()
+    isolated: bool = False
+    """Whether its parser may hang or swell on a crafted file, so that it runs in a process of its own."""
+
+
+_FORMATS = (
+    Format("text/plain", ".txt", read_plain, (), (".text",)),
+    Format("text/markdown", ".md", read_markdown, ("text/x-markdown",), (".markdown",)),
+    Format("text/html", ".html", read_html, ("application/xhtml+xml",), (".htm", ".xhtml"), isolated=True),
+    Format("application/pdf", ".pdf", read_pdf, ("application/x-pdf",), (), isolated=True),
+    Format("application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".docx", read_docx, (), (), isolated=True),
+    Format("text/tab-separated-values", ".tsv", read_facts, (), ()),
+)
+FACTS_MIME_TYPE = "text/tab-separated-values"
+_BY_MIME_TYPE = {name: form for form in _FORMATS for name in (form.mime_type, *form.other_mime_types)}
+_BY_ENDING = {name: form for form in _FORMATS for name in (form.ending, *form.other_endings)}
+_SAYS_NOTHING = ("", "application/octet-stream", "binary/octet-stream")
+
+ENDINGS = frozenset(_BY_ENDING)
+"""The endings of file names that can be read."""
+
+
+def format_of(name: str, mime_type: str) -> Format:
+    """The format of a file: by its media type, or by its name's ending when the type says nothing.
+
+    Raises:
+        DocumentRejected: UNSUPPORTED_TYPE, naming what is allowed.
+    """
+    bare = mime_type.partition(";")[0].strip().lower()
+    found = _BY_ENDING.get(PurePosixPath(name).suffix.lower()) if bare in _SAYS_NOTHING else _BY_MIME_TYPE.get(bare)
+    if found is None:
+        endings = " ".join(form.ending for form in _FORMATS)
+        what = f"the media type {bare}" if bare not in _SAYS_NOTHING else f"the ending of {PurePosixPath(name).name!r}"
+        raise rejected("UNSUPPORTED_TYPE", f"{what} is not one that can be read; allowed are {endings}, or one of their media types")
+    return found
+
+
+def load(content: bytes, form: Format, max_chars: int) -> LoadedDocument:
+    """Read one file. Blocking.
+
+    Raises:
+        DocumentRejected: EMPTY, TOO_LARGE, ENCRYPTED, BROKEN or BINARY.
+    """
+    if not content.strip():
+        raise rejected("EMPTY", "the file is empty")
+    try:
+        document = form.read(content, max_chars)
+    except RouterError:
+        raise
+    except MemoryError as exc:
+        raise rejected("TOO_LARGE", "it needs more memory to be read than one document may take") from exc
+    except Exception as exc:  # parsers of foreign formats raise anything on crafted bytes; all of it means that the file is bad
+        raise rejected("BROKEN", f"it cannot be read as {form.ending}: {type(exc).__name__}: {exc}") from exc
+    if not document.text.strip():
+        raise rejected("EMPTY", "there is no text in it")
+    return document

@@ -1,0 +1,412 @@
+"""The journal: every document that was acknowledged, its stored text and its passages. The other stores can be made again from it.
+
+A document's way: put (DURABLE) -> written to the other stores -> SEARCHABLE, or FAILED; begin_delete -> removed from them -> finish_delete.
+Each put raises the document's revision, so that work on an older one cannot mark the newer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Column, Table, delete, func, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from router.errors import Conflict, InternalError, InvalidInput, NotFound, RouterError
+from router.settings import JournalSettings
+from router.stores.database import database_errors, make_engine
+from router.stores.documents import DocumentPage, DocumentRecord, DocumentState, Failure
+from router.stores.journal_schema import (
+    DELETING,
+    RECORD_COLUMNS,
+    SCHEMA_VERSION,
+    SELECT_CHUNKS,
+    STANDING_COLUMNS,
+    chunk_values,
+    chunks_table,
+    documents_table,
+    schema_table,
+    tables,
+    to_chunk,
+    to_failure,
+    to_record,
+)
+from router.types import Chunk, Metadata
+
+MAX_PAGE_SIZE = 1000
+_UNFINISHED = (DocumentState.DURABLE.value, DELETING)
+_IDS_PER_QUERY = 5_000
+"""SQLite takes 32,766 values in one statement, PostgreSQL 32,767."""
+_CHUNKS_PER_READ = 1_000
+_DOCUMENTS_PER_COMMIT = 64
+_UPSERTS: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document as it is put into the journal."""
+
+    id: str
+    name: str
+    title: str
+    collection: str
+    mime_type: str
+    metadata: Metadata
+    fingerprint: str
+    """Hash of all that went into it; the same again means that nothing is to be done."""
+    size_bytes: int
+    text: str
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a document stands."""
+
+    revision: int
+    fingerprint: str
+    mime_type: str
+    chunk_count: int
+    state: DocumentState | None
+    """None: it is being deleted."""
+    stale: bool
+    """The other stores may hold passages of an earlier revision."""
+    failure: Failure | None
+
+
+class Journal:
+    """See the module. It is a PassageStore. Every method takes the tenant; raises StoreUnavailable when the database does not answer."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._upsert = _UPSERTS[engine.dialect.name]
+        self._one_writer = asyncio.Lock()  # SQLite has one; waiting here costs less than its busy handler
+        self._waiting: list[_Put] = []
+        self._committer: asyncio.Task[None] | None = None
+
+    async def aclose(self) -> None:
+        if self._committer is not None:
+            await self._committer
+        await self._engine.dispose()
+
+    async def ping(self) -> None:
+        """Raise StoreUnavailable unless the database answers."""
+        async with self._read() as connection:
+            await connection.execute(select(1))
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    async def put(self, tenant: str, document: NewDocument) -> None:
+        """Make a document durable, in place of an earlier one of its id.
+
+        Calls that come while a commit is under way share the next one (a commit costs an fsync however much is in it).
+        """
+        put = _Put(tenant, document, asyncio.get_running_loop().create_future())
+        self._waiting.append(put)
+        if self._committer is None or self._committer.done():
+            self._committer = asyncio.create_task(self._commit_waiting())
+        await put.done
+
+    async def _commit_waiting(self) -> None:
+        while self._waiting:
+            group = self._waiting[:_DOCUMENTS_PER_COMMIT]
+            del self._waiting[: len(group)]
+            error: RouterError | None = InternalError("the journal stopped while it wrote; the document may have to be sent again")
+            try:
+                async with self._write() as connection:
+                    for put in group:
+                        await self._put(connection, put.tenant, put.document)
+                error = None
+            except RouterError as failure:
+                error = failure
+            finally:
+                for put in group:
+                    if put.done.done():
+                        continue  # its caller left
+                    if error is None:
+                        put.done.set_result(None)
+                    else:
+                        put.done.set_exception(error)
+
+    async def _put(self, connection: AsyncConnection, tenant: str, document: NewDocument) -> None:
+        values = {
+            "name": document.name,
+            "collection": document.collection,
+            "title": document.title,
+            "mime_type": document.mime_type,
+            "metadata": json.dumps(dict(document.metadata)),
+            "fingerprint": document.fingerprint,
+            "size_bytes": document.size_bytes,
+            "chunk_count": len(document.chunks),
+            "state": DocumentState.DURABLE.value,
+            "failure": None,
+            "ingested_at": time.time_ns() // 1000,
+            "text": document.text,
+        }
+        upsert = self._upsert(documents_table).values(tenant=tenant, id=document.id, revision=1, stale=False, **values)
+        replacement = {**values, "revision": documents_table.c.revision + 1, "stale": True}
+        await connection.execute(upsert.on_conflict_do_update(index_elements=["tenant", "id"], set_=replacement))
+        await connection.execute(delete(chunks_table).where(*_of_document(chunks_table.c.document_id, tenant, document.id)))
+        if document.chunks:
+            await connection.execute(insert(chunks_table), [chunk_values(tenant, chunk) for chunk in document.chunks])
+
+    async def mark_searchable(self, tenant: str, revisions: Mapping[str, int]) -> None:
+        """Say that the other stores hold these revisions (document id -> revision); a document that has moved on is left alone."""
+        async with self._write() as connection:
+            for document_id, revision in revisions.items():
+                await connection.execute(
+                    update(documents_table)
+                    .where(*_at_revision(tenant, document_id, revision), documents_table.c.state == DocumentState.DURABLE.value)
+                    .values(state=DocumentState.SEARCHABLE.value, stale=False)
+                )
+
+    async def mark_failed(self, tenant: str, document_id: str, revision: int, failure: Failure) -> None:
+        """Say that this revision cannot be made searchable. Its passages go; the other stores may hold some of them."""
+        async with self._write() as connection:
+            marked = await connection.execute(
+                update(documents_table)
+                .where(*_at_revision(tenant, document_id, revision), documents_table.c.state == DocumentState.DURABLE.value)
+                .values(state=DocumentState.FAILED.value, stale=True, chunk_count=0, failure=json.dumps(asdict(failure)))
+            )
+            if marked.rowcount:
+                await connection.execute(delete(chunks_table).where(*_of_document(chunks_table.c.document_id, tenant, document_id)))
+
+    async def begin_delete(self, tenant: str, document_id: str) -> int:
+        """Take a document out of every reader's sight; how many passages it had. What other stores hold of it is to be removed next.
+
+        Raises:
+            NotFound: There is no such document.
+        """
+        async with self._write() as connection:
+            row = (
+                await connection.execute(
+                    update(documents_table)
+                    .where(*_of_document(documents_table.c.id, tenant, document_id))
+                    .values(state=DELETING, revision=documents_table.c.revision + 1, text="")
+                    .returning(documents_table.c.chunk_count)
+                )
+            ).first()
+            if row is None:
+                raise _not_found(document_id)
+            await connection.execute(delete(chunks_table).where(*_of_document(chunks_table.c.document_id, tenant, document_id)))
+            return int(row.chunk_count)
+
+    async def finish_delete(self, tenant: str, document_id: str, revision: int) -> None:
+        """Forget a document that the other stores no longer hold, unless it came again meanwhile."""
+        async with self._write() as connection:
+            await connection.execute(
+                delete(documents_table).where(*_at_revision(tenant, document_id, revision), documents_table.c.state == DELETING)
+            )
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    async def chunks(self, tenant: str, ids: Collection[str]) -> dict[str, Chunk]:
+        wanted = iter(set(ids))
+        found: dict[str, Chunk] = {}
+        async with self._read() as connection:
+            while some := list(islice(wanted, _IDS_PER_QUERY)):
+                rows = await connection.execute(SELECT_CHUNKS.where(chunks_table.c.tenant == tenant, chunks_table.c.id.in_(some)))
+                found |= {row.id: to_chunk(row) for row in rows}
+        return found
+
+    async def document_chunks(self, tenant: str, document_ids: Sequence[str]) -> list[Chunk]:
+        """All passages of some documents, document after document, each in its order."""
+        found: list[Chunk] = []
+        async with self._read() as connection:
+            for document_id in document_ids:
+                where = _of_document(chunks_table.c.document_id, tenant, document_id)
+                rows = await connection.execute(SELECT_CHUNKS.where(*where).order_by(chunks_table.c.ordinal))
+                found += [to_chunk(row) for row in rows]
+        return found
+
+    async def all_chunks(self, tenant: str) -> AsyncIterator[Sequence[Chunk]]:
+        """All passages of the tenant, some at a time, also of documents that are not searchable yet.
+
+        Each part is read by itself, so a long iteration blocks no writer; what is put meanwhile may be missed.
+        """
+        after = ("", -1)
+        order = (chunks_table.c.document_id, chunks_table.c.ordinal)
+        while True:
+            statement = SELECT_CHUNKS.where(chunks_table.c.tenant == tenant, tuple_(*order) > tuple_(*after)).order_by(*order)
+            async with self._read() as connection:
+                some = [to_chunk(row) for row in await connection.execute(statement.limit(_CHUNKS_PER_READ))]
+            if not some:
+                return
+            yield some
+            after = (some[-1].document_id, some[-1].ordinal)
+
+    async def tenants(self) -> list[str]:
+        """Every tenant that has documents."""
+        statement = select(documents_table.c.tenant).distinct().order_by(documents_table.c.tenant)
+        async with self._read() as connection:
+            return list((await connection.execute(statement)).scalars())
+
+    async def unfinished(self, tenant: str) -> dict[str, int]:
+        """Documents that are durable but not searchable, or whose deletion has begun: id -> number of passages; oldest first."""
+        statement = select(documents_table.c.id, documents_table.c.chunk_count).where(
+            documents_table.c.tenant == tenant, documents_table.c.state.in_(_UNFINISHED)
+        )
+        async with self._read() as connection:
+            rows = await connection.execute(statement.order_by(documents_table.c.ingested_at, documents_table.c.id))
+            return {row.id: row.chunk_count for row in rows}
+
+    async def standings(self, tenant: str, document_ids: Sequence[str]) -> dict[str, Standing]:
+        """Where some documents stand; those that do not exist are absent."""
+        statement = select(*STANDING_COLUMNS).where(documents_table.c.tenant == tenant, documents_table.c.id.in_(document_ids))
+        async with self._read() as connection:
+            rows = {row.id: row for row in await connection.execute(statement)}
+        return {
+            document_id: Standing(
+                row.revision,
+                row.fingerprint,
+                row.mime_type,
+                row.chunk_count,
+                None if row.state == DELETING else DocumentState(row.state),
+                row.stale,
+                to_failure(row.failure),
+            )
+            for document_id, row in rows.items()
+        }
+
+    async def get(self, tenant: str, document_id: str) -> tuple[DocumentRecord, str]:
+        """A document and its stored text. Raises NotFound."""
+        statement = select(*RECORD_COLUMNS, documents_table.c.text).where(
+            *_of_document(documents_table.c.id, tenant, document_id), documents_table.c.state != DELETING
+        )
+        async with self._read() as connection:
+            row = (await connection.execute(statement)).first()
+        if row is None:
+            raise _not_found(document_id)
+        return to_record(row), row.text
+
+    async def page(self, tenant: str, *, page_size: int = 100, page_token: str = "", collection: str = "") -> DocumentPage:
+        """Documents by name. Raises InvalidInput for a page size out of range or a token of another list."""
+        if not 1 <= page_size <= MAX_PAGE_SIZE:
+            raise InvalidInput(f"the page size is {page_size}; 1 to {MAX_PAGE_SIZE} are allowed", field="page_size")
+        statement = select(*RECORD_COLUMNS).where(documents_table.c.tenant == tenant, documents_table.c.state != DELETING)
+        if collection:
+            statement = statement.where(documents_table.c.collection == collection)
+        if page_token:
+            statement = statement.where(documents_table.c.name > _name_of_token(page_token, tenant, collection))
+        async with self._read() as connection:
+            rows = (await connection.execute(statement.order_by(documents_table.c.name).limit(page_size + 1))).all()
+        records = tuple(to_record(row) for row in rows[:page_size])
+        return DocumentPage(records, _token(tenant, collection, records[-1].name) if len(rows) > page_size else "")
+
+    async def counts(self, tenant: str) -> tuple[dict[str, int], int]:
+        """Documents by state's value, and passages."""
+        statement = (
+            select(documents_table.c.state, func.count().label("documents"), func.sum(documents_table.c.chunk_count).label("chunks"))
+            .where(documents_table.c.tenant == tenant, documents_table.c.state != DELETING)
+            .group_by(documents_table.c.state)
+        )
+        async with self._read() as connection:
+            rows = (await connection.execute(statement)).all()
+        return {row.state: row.documents for row in rows}, sum(int(row.chunks) for row in rows)
+
+    # --- connections ------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _read(self) -> AsyncIterator[AsyncConnection]:
+        with database_errors("the journal"):
+            async with self._reader.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _write(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction, committed at the end."""
+        with database_errors("the journal"):
+            async with self._one_writer, self._engine.begin() as connection:
+                yield connection
+
+
+@dataclass(frozen=True, slots=True)
+class _Put:
+    tenant: str
+    document: NewDocument
+    done: asyncio.Future[None]
+
+
+async def open_journal(settings: JournalSettings, data_dir: Path) -> Journal:
+    """Open the journal, and make it when there is none.
+
+    Raises:
+        ConfigurationError: The URL is wrong or its driver is not installed.
+        Conflict: A newer release wrote this journal, or the file is no database.
+        StoreUnavailable: The database does not answer.
+    """
+    if settings.url is None:
+        await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True)
+        url = f"sqlite+aiosqlite:///{data_dir / 'journal.db'}"
+    else:
+        url = settings.url.get_secret_value()
+    engine = make_engine(url, "journal.url")
+    try:
+        with database_errors("opening the journal"):
+            async with engine.begin() as connection:
+                await connection.run_sync(tables.create_all)
+                await _check_schema(connection)
+    except BaseException:
+        await engine.dispose()
+        # aiosqlite's thread of a connection that failed answers once more, unawaited, and prints a traceback if the loop is closed by then.
+        await asyncio.sleep(0.05)
+        raise
+    return Journal(engine)
+
+
+async def _check_schema(connection: AsyncConnection) -> None:
+    version = await connection.scalar(select(schema_table.c.version))
+    if version is None:
+        await connection.execute(insert(schema_table).values(version=SCHEMA_VERSION))
+    elif version != SCHEMA_VERSION:
+        raise Conflict(
+            f"the journal has schema {version}, this release knows {SCHEMA_VERSION}: "
+            "upgrade graphrag-router, or set data_dir or journal.url to another",
+            reason="JOURNAL_SCHEMA",
+            field="journal.url",
+        )
+
+
+def _of_document(column: Column[Any], tenant: str, document_id: str) -> tuple[Any, Any]:
+    return column.table.c.tenant == tenant, column == document_id
+
+
+def _at_revision(tenant: str, document_id: str, revision: int) -> tuple[Any, ...]:
+    return (*_of_document(documents_table.c.id, tenant, document_id), documents_table.c.revision == revision)
+
+
+def _not_found(document_id: str) -> NotFound:
+    return NotFound(f"there is no document {document_id!r}", field="document_id")
+
+
+# --- page tokens ----------------------------------------------------------------------------------------------------
+
+
+def _token(tenant: str, collection: str, name: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([_list_identity(tenant, collection), name]).encode()).decode()
+
+
+def _name_of_token(token: str, tenant: str, collection: str) -> str:
+    try:
+        identity, name = json.loads(base64.urlsafe_b64decode(token.encode()))
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise InvalidInput("the page token is not one of ours: leave it empty to start at the first page", field="page_token") from error
+    if identity != _list_identity(tenant, collection) or not isinstance(name, str):
+        raise InvalidInput("the page token belongs to another list: leave it empty to start at the first page", field="page_token")
+    return name
+
+
+def _list_identity(tenant: str, collection: str) -> str:
+    return hashlib.sha256(json.dumps([tenant, collection]).encode()).hexdigest()[:16]

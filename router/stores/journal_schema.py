@@ -1,0 +1,148 @@
+"""The journal's tables, and their rows as the types that travel."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Select,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    select,
+)
+
+from router.stores.documents import DocumentRecord, DocumentState, Failure
+from router.types import Chunk, Metadata, Span
+
+SCHEMA_VERSION = 1
+DELETING = "deleting"
+"""The state of a document whose deletion has begun; no reader sees it."""
+
+tables = MetaData()
+schema_table = Table("journal_schema", tables, Column("version", Integer, primary_key=True))
+documents_table = Table(
+    "documents",
+    tables,
+    Column("tenant", String(63), nullable=False),
+    Column("id", String(32), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("collection", String(63), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("mime_type", Text, nullable=False),
+    Column("metadata", Text, nullable=False),  # JSON
+    Column("fingerprint", String(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("chunk_count", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("failure", Text),  # JSON
+    Column("revision", Integer, nullable=False),
+    Column("stale", Boolean, nullable=False),
+    Column("ingested_at", BigInteger, nullable=False),  # microseconds since 1970
+    Column("text", Text, nullable=False),  # last, since SQLite reads a row's overflow pages only as far as a query needs
+    PrimaryKeyConstraint("tenant", "id"),
+    UniqueConstraint("tenant", "name"),
+    Index("documents_by_state", "tenant", "state"),
+)
+chunks_table = Table(
+    "chunks",
+    tables,
+    Column("tenant", String(63), nullable=False),
+    Column("id", String(32), nullable=False),
+    Column("document_id", String(32), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("span_start", Integer, nullable=False),
+    Column("span_end", Integer, nullable=False),
+    Column("headings", Text, nullable=False),  # JSON
+    Column("text", Text, nullable=False),
+    PrimaryKeyConstraint("tenant", "id"),
+    UniqueConstraint("tenant", "document_id", "ordinal"),
+    ForeignKeyConstraint(["tenant", "document_id"], ["documents.tenant", "documents.id"], ondelete="CASCADE"),
+)
+
+
+RECORD_COLUMNS = [
+    documents_table.c[name]
+    for name in (
+        "id", "name", "title", "collection", "mime_type", "metadata", "state", "failure", "chunk_count", "size_bytes", "ingested_at",
+    )
+]  # fmt: skip
+STANDING_COLUMNS = [
+    documents_table.c[name] for name in ("id", "revision", "fingerprint", "mime_type", "chunk_count", "state", "stale", "failure")
+]
+SELECT_CHUNKS: Select[Any] = select(
+    chunks_table.c.id,
+    chunks_table.c.document_id,
+    chunks_table.c.ordinal,
+    chunks_table.c.headings,
+    chunks_table.c.text,
+    chunks_table.c.span_start,
+    chunks_table.c.span_end,
+    documents_table.c.name.label("document_name"),
+    documents_table.c.collection,
+    documents_table.c.title,
+    documents_table.c.metadata,
+).join_from(chunks_table, documents_table)
+
+
+def chunk_values(tenant: str, chunk: Chunk) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "id": chunk.id,
+        "document_id": chunk.document_id,
+        "ordinal": chunk.ordinal,
+        "span_start": chunk.span.start,
+        "span_end": chunk.span.end,
+        "headings": json.dumps(chunk.headings),
+        "text": chunk.text,
+    }
+
+
+def to_chunk(row: Any) -> Chunk:
+    return Chunk(
+        id=row.id,
+        document_id=row.document_id,
+        collection=row.collection,
+        ordinal=row.ordinal,
+        title=row.title,
+        headings=tuple(json.loads(row.headings)),
+        text=row.text,
+        span=Span(row.span_start, row.span_end),
+        metadata=_to_metadata(row.metadata),
+        document_name=row.document_name,
+    )
+
+
+def to_record(row: Any) -> DocumentRecord:
+    return DocumentRecord(
+        id=row.id,
+        name=row.name,
+        title=row.title,
+        collection=row.collection,
+        mime_type=row.mime_type,
+        metadata=_to_metadata(row.metadata),
+        state=DocumentState(row.state),
+        failure=to_failure(row.failure),
+        chunk_count=row.chunk_count,
+        size_bytes=row.size_bytes,
+        ingested_at=datetime.fromtimestamp(row.ingested_at / 1e6, UTC),
+    )
+
+
+def _to_metadata(text: str) -> Metadata:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()}
+
+
+def to_failure(text: str | None) -> Failure | None:
+    return Failure(**json.loads(text)) if text else None

@@ -1,0 +1,283 @@
+"""The journal on a real SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy.exc
+from pydantic import SecretStr
+
+from router.errors import ConfigurationError, Conflict, InternalError, InvalidInput, NotFound, RouterError, StoreUnavailable
+from router.settings import JournalSettings
+from router.stores import database
+from router.stores.base import PassageStore
+from router.stores.documents import DocumentState, Failure
+from router.stores.journal import Journal, NewDocument, open_journal
+from router.types import Chunk, Span
+
+
+def document(name: str, *texts: str, tenant: str = "t", collection: str = "main", title: str = "") -> NewDocument:
+    identity = f"{tenant}:{name}"
+    chunks = tuple(
+        Chunk(f"{identity}:{text}", identity, collection, ordinal, title or name, ("H",), text, Span(ordinal, ordinal + 1), {"n": 1}, name)
+        for ordinal, text in enumerate(texts)
+    )
+    return NewDocument(identity, name, title or name, collection, "text/plain", {"n": 1}, "f" * 64, 10, " ".join(texts), chunks)
+
+
+async def states(journal: Journal, *names: str) -> list[DocumentState | None]:
+    standings = await journal.standings("t", [f"t:{name}" for name in names])
+    return [standings[f"t:{name}"].state for name in names]
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+    journal = await open_journal(JournalSettings(), tmp_path / "new" / "folder")
+    yield journal
+    await journal.aclose()
+
+
+async def test_chunks_come_back_as_they_were_put(journal: Journal) -> None:
+    passages: PassageStore = journal
+    first = replace(document("a", "one", "two"), metadata={"year": 1843, "ratio": 0.5, "open": True, "tags": ("x", "y"), "who": "Ada"})
+    first = replace(first, chunks=tuple(replace(chunk, metadata=first.metadata) for chunk in first.chunks))
+    await journal.put("t", first)
+    await journal.put("t", document("b", "three"))
+    ids = [chunk.id for chunk in first.chunks]
+    assert await passages.chunks("t", [*ids, ids[0], "unknown"]) == {chunk.id: chunk for chunk in first.chunks}
+    assert await passages.chunks("t", []) == {}
+    assert await journal.document_chunks("t", ["t:b", "t:a"]) == [*document("b", "three").chunks, *first.chunks]
+
+
+async def test_many_ids_at_once(journal: Journal) -> None:
+    await journal.put("t", document("a", *(str(number) for number in range(6000))))
+    found = await journal.chunks("t", [f"t:a:{number}" for number in range(12_000)])
+    assert len(found) == 6000
+    parts = [part async for part in journal.all_chunks("t")]
+    assert len(parts) > 1
+    assert [chunk.ordinal for part in parts for chunk in part] == list(range(6000))
+
+
+async def test_a_commit_is_on_the_disk(tmp_path: Path) -> None:
+    journal = await open_journal(JournalSettings(), tmp_path)
+    async with journal._engine.connect() as connection:
+        assert (await connection.exec_driver_sql("PRAGMA synchronous")).scalar() == 2
+        assert (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar() == "wal"
+        assert (await connection.exec_driver_sql("PRAGMA foreign_keys")).scalar() == 1
+    await journal.put("t", document("a", "one"))
+    with sqlite3.connect(tmp_path / "journal.db") as other:
+        assert other.execute("SELECT count(*) FROM chunks").fetchone() == (1,)
+    other.close()
+    await journal.aclose()
+    again = await open_journal(JournalSettings(), tmp_path)
+    assert await again.counts("t") == ({"durable": 1}, 1)
+    await again.aclose()
+
+
+async def test_puts_that_come_together_all_arrive(journal: Journal) -> None:
+    await asyncio.gather(*(journal.put("t", document(f"d{number:03}", "text")) for number in range(200)))
+    assert await journal.counts("t") == ({"durable": 200}, 200)
+    await asyncio.gather(*(journal.put("t", document("same", f"version {number}")) for number in range(20)))
+    (chunk,) = await journal.document_chunks("t", ["t:same"])
+    assert chunk.text == "version 19"
+
+
+async def test_a_caller_who_leaves_does_not_undo_a_put(journal: Journal) -> None:
+    leaving = asyncio.create_task(journal.put("t", document("a", "one")))
+    staying = asyncio.create_task(journal.put("t", document("b", "two")))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await staying
+    assert (await journal.counts("t"))[0] == {"durable": 2}
+
+
+async def test_a_put_that_fails_is_told(journal: Journal) -> None:
+    await journal.put("t", document("a", "one"))
+    stolen = replace(document("b"), name="a")  # another id with the same name
+    with pytest.raises(Conflict):
+        await journal.put("t", stolen)
+    await journal.put("t", document("c", "three"))
+    assert (await journal.counts("t"))[0] == {"durable": 2}
+
+
+async def test_the_way_of_a_document(journal: Journal) -> None:
+    await journal.put("t", document("a", "one"))
+    standing = (await journal.standings("t", ["t:a"]))["t:a"]
+    assert (standing.revision, standing.state, standing.stale, standing.chunk_count) == (1, DocumentState.DURABLE, False, 1)
+    assert await journal.unfinished("t") == {"t:a": 1}
+    await journal.mark_searchable("t", {"t:a": 1})
+    assert await states(journal, "a") == [DocumentState.SEARCHABLE]
+    assert await journal.unfinished("t") == {}
+
+    await journal.put("t", document("a", "new", "words"))
+    standing = (await journal.standings("t", ["t:a"]))["t:a"]
+    assert (standing.revision, standing.state, standing.stale, standing.chunk_count) == (2, DocumentState.DURABLE, True, 2)
+    assert [chunk.text for chunk in await journal.document_chunks("t", ["t:a"])] == ["new", "words"]
+    await journal.mark_searchable("t", {"t:a": 1})  # late work on the old version
+    assert await states(journal, "a") == [DocumentState.DURABLE]
+    await journal.mark_searchable("t", {"t:a": 2})
+    assert not (await journal.standings("t", ["t:a"]))["t:a"].stale
+
+
+async def test_a_failed_document_keeps_its_reason_and_no_passages(journal: Journal) -> None:
+    await journal.put("t", document("a", "one"))
+    failure = Failure("INTERNAL", "a bug")
+    await journal.mark_failed("t", "t:a", 2, Failure("OTHER", "not this revision"))
+    await journal.mark_failed("t", "t:a", 1, failure)
+    record, text = await journal.get("t", "t:a")
+    assert (record.state, record.failure, record.chunk_count, text) == (DocumentState.FAILED, failure, 0, "one")
+    assert await journal.document_chunks("t", ["t:a"]) == []
+    assert await journal.unfinished("t") == {}
+    await journal.put("t", document("a", "one"))
+    record, _ = await journal.get("t", "t:a")
+    assert (record.state, record.failure, record.chunk_count) == (DocumentState.DURABLE, None, 1)
+
+
+async def test_a_deletion_is_seen_at_once_and_finished_later(journal: Journal) -> None:
+    await journal.put("t", document("a", "one", "two"))
+    await journal.put("t", document("b", "three"))
+    assert await journal.begin_delete("t", "t:a") == 2
+    with pytest.raises(NotFound):
+        await journal.get("t", "t:a")
+    assert [record.name for record in (await journal.page("t")).documents] == ["b"]
+    assert await journal.counts("t") == ({"durable": 1}, 1)
+    assert await journal.chunks("t", ["t:a:one"]) == {}
+    assert list(await journal.unfinished("t")) == ["t:a", "t:b"]
+    assert await states(journal, "a") == [None]
+    await journal.finish_delete("t", "t:a", 1)  # of an older revision
+    assert await states(journal, "a") == [None]
+    await journal.finish_delete("t", "t:a", 2)
+    assert await journal.standings("t", ["t:a"]) == {}
+    with pytest.raises(NotFound):
+        await journal.begin_delete("t", "t:a")
+
+
+async def test_a_document_that_comes_again_while_it_is_deleted_stays(journal: Journal) -> None:
+    await journal.put("t", document("a", "one"))
+    await journal.begin_delete("t", "t:a")
+    await journal.put("t", document("a", "again"))
+    await journal.finish_delete("t", "t:a", 2)
+    standing = (await journal.standings("t", ["t:a"]))["t:a"]
+    assert (standing.state, standing.stale) == (DocumentState.DURABLE, True)
+
+
+async def test_pages_hold_every_document_once_by_name(journal: Journal) -> None:
+    names = [f"{letter}{number}" for letter in ("é", "a", "Z", "_") for number in range(6)]
+    for number, name in enumerate(names):
+        await journal.put("t", document(name, collection="odd" if number % 2 else "even"))
+    seen: list[str] = []
+    token = ""
+    while True:
+        page = await journal.page("t", page_size=5, page_token=token)
+        seen += [record.name for record in page.documents]
+        token = page.next_page_token
+        if not token:
+            break
+        assert len(page.documents) == 5
+    assert seen == sorted(names)
+    odd = await journal.page("t", page_size=12, collection="odd")
+    assert [record.name for record in odd.documents] == sorted(names[1::2])
+    assert odd.next_page_token == ""
+
+
+async def test_page_arguments_are_checked(journal: Journal) -> None:
+    for name in ("a", "b"):
+        for tenant in ("t", "u"):
+            await journal.put(tenant, document(name, tenant=tenant))
+    token = (await journal.page("t", page_size=1)).next_page_token
+    for size in (0, -1, 1001):
+        with pytest.raises(InvalidInput) as caught:
+            await journal.page("t", page_size=size)
+        assert caught.value.field == "page_size"
+    foreign = (("u", "", token), ("t", "main", token))
+    nonsense = (("t", "", text) for text in ("nonsense", "é", "WzFd", "e30=", token[:-4]))
+    for tenant, collection, bad in (*foreign, *nonsense):
+        with pytest.raises(InvalidInput) as caught:
+            await journal.page(tenant, page_token=bad, collection=collection)
+        assert caught.value.field == "page_token"
+
+
+async def test_tenants_never_meet(journal: Journal) -> None:
+    mine, theirs = document("a", "mine"), replace(document("a", "theirs"), text="theirs")
+    await journal.put("t", mine)
+    await journal.put("u", theirs)  # the same ids throughout
+    assert await journal.tenants() == ["t", "u"]
+    assert (await journal.chunks("t", ["t:a:mine", "t:a:theirs"])).keys() == {"t:a:mine"}
+    assert [chunk.text for chunk in await journal.document_chunks("u", ["t:a"])] == ["theirs"]
+    assert [chunk.text async for part in journal.all_chunks("t") for chunk in part] == ["mine"]
+    assert (await journal.get("t", "t:a"))[1] == "mine"
+    await journal.mark_searchable("t", {"t:a": 1})
+    assert await journal.unfinished("u") == {"t:a": 1}
+    await journal.mark_failed("t", "t:a", 1, Failure("X", "x"))
+    await journal.begin_delete("t", "t:a")
+    await journal.finish_delete("t", "t:a", 2)
+    assert await journal.counts("t") == ({}, 0)
+    assert await journal.counts("u") == ({"durable": 1}, 1)
+    assert (await journal.get("u", "t:a"))[1] == "theirs"
+    assert [record.name for record in (await journal.page("u")).documents] == ["a"]
+    for name, method in inspect.getmembers(Journal, inspect.isfunction):
+        if not name.startswith("_") and name not in {"aclose", "ping", "tenants"}:
+            assert list(inspect.signature(method).parameters)[1] == "tenant", name
+
+
+# --- opening and errors ---------------------------------------------------------------------------------------------
+
+
+async def test_a_journal_of_a_newer_release_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    await (await open_journal(JournalSettings(), tmp_path)).aclose()
+    with sqlite3.connect(tmp_path / "journal.db") as other:
+        other.execute("UPDATE journal_schema SET version = 99")
+    other.close()
+    with pytest.raises(Conflict, match=r"schema 99.*upgrade"):
+        await open_journal(JournalSettings(), tmp_path)
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").write_bytes(b"these are not the pages of a database" * 100)
+    with pytest.raises(Conflict, match="not a database"):
+        await open_journal(JournalSettings(), tmp_path)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlite:///x.db", "nosuch+driver://user:hunter2@host/db", "mysql+nosuch://u:hunter2@h/d"])
+async def test_a_wrong_url_names_the_setting_and_keeps_the_secret(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        await open_journal(JournalSettings(url=SecretStr(url)), tmp_path)
+    assert caught.value.field == "journal.url"
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_a_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        await open_journal(JournalSettings(url=SecretStr(f"sqlite+aiosqlite:///{tmp_path / 'no' / 'folder' / 'x.db'}")), tmp_path)
+
+
+async def test_a_lost_table_is_an_error_and_not_an_empty_result(journal: Journal) -> None:
+    async with journal._engine.begin() as connection:
+        await connection.exec_driver_sql("DROP TABLE chunks")
+    with pytest.raises(RouterError, match="no such table") as caught:
+        await journal.chunks("t", ["x"])
+    assert "SELECT" not in caught.value.message
+
+
+def test_every_error_of_the_driver_is_mapped() -> None:
+    kinds = {kind for _, kind in inspect.getmembers(sqlalchemy.exc, inspect.isclass) if issubclass(kind, sqlalchemy.exc.SQLAlchemyError)}
+    unavailable = {
+        sqlalchemy.exc.OperationalError,
+        sqlalchemy.exc.InterfaceError,
+        sqlalchemy.exc.TimeoutError,
+        sqlalchemy.exc.DisconnectionError,
+        sqlalchemy.exc.InvalidatePoolError,
+    }
+    conflict = {sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DatabaseError}
+    database_kinds = {kind for kind in kinds if issubclass(kind, sqlalchemy.exc.DatabaseError)}
+    assert database_kinds <= set(database.ERROR_MAP), "a new kind of database error: decide what it means"
+    for kind in kinds:
+        expected = StoreUnavailable if kind in unavailable else Conflict if kind in conflict else InternalError
+        assert database.translated(kind) is expected, kind
+    assert database.translated(ConnectionRefusedError) is StoreUnavailable
