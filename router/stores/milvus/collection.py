@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from functools import partial
 from typing import Any
@@ -17,6 +18,8 @@ from router.stores.milvus.index import VectorIndex, check_existing
 
 ID_LENGTH = 512
 TEXT_LENGTH = 65_535
+BUILD_PROPERTY = "router.build"
+"""Milvus Lite 3.2.2 does not tell the build parameters of an index, so that they are kept as a property of the collection."""
 BM25_SINCE = (2, 5)
 ANALYZER: dict[str, Any] = {"type": "english"}
 """Lower case, English stop words, English stems."""
@@ -45,21 +48,25 @@ async def ensure_collection(
         raise ConfigurationError(
             f"milvus.lexical: 'milvus' needs a server of 2.5 or newer, this one is {found}; use 'memory' or 'none'", field="milvus.lexical"
         )
+    made_with: dict[str, Any] = {}
     if await connection.call("has_collection", name):
-        _check_schema(await connection.call("describe_collection", name), name, dimension, has_text)
+        described = await connection.call("describe_collection", name)
+        _check_schema(described, name, dimension, has_text)
+        made_with = json.loads(described["properties"].get(BUILD_PROPERTY, "{}"))
     else:
+        schema = _schema(dimension, LITE_ANALYZER if connection.is_lite else ANALYZER, has_text)
+        properties = {BUILD_PROPERTY: json.dumps(dict(index.build))} if connection.is_lite else {}
         # Session: a client sees its own writes at once, without the wait of Strong.
-        schema = _schema(connection.client, dimension, LITE_ANALYZER if connection.is_lite else ANALYZER, has_text)
-        await connection.call("create_collection", name, schema=schema, consistency_level="Session")
+        await connection.call("create_collection", name, schema=schema, properties=properties, consistency_level="Session")
     indexes = set(await connection.call("list_indexes", name))
     if "vector" in indexes:
-        check_existing(index, await connection.call("describe_index", name, index_name="vector"), name)
+        check_existing(index, made_with | await connection.call("describe_index", name, index_name="vector"), name)
     await connection.run(partial(_create_missing_indexes, connection.client, name, index, indexes, has_text))
     await connection.load(name)
 
 
-def _schema(client: MilvusClient, dimension: int, analyzer: dict[str, Any], has_text: bool) -> Any:
-    schema = client.create_schema(auto_id=False, enable_dynamic_field=True)
+def _schema(dimension: int, analyzer: dict[str, Any], has_text: bool) -> Any:
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=ID_LENGTH)
     schema.add_field("tenant", DataType.VARCHAR, max_length=ID_LENGTH)
     schema.add_field("collection", DataType.VARCHAR, max_length=ID_LENGTH)

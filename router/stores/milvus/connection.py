@@ -23,6 +23,8 @@ from router.stores.milvus.errors import is_not_loaded, router_error
 LITE_FILE = "milvus.db"
 OLDEST = (2, 3)
 _THREADS = 8
+_CHANNEL = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
+"""gRPC waits up to two minutes before it tries a dead address again; a server that is back should be found within a second."""
 
 Result = TypeVar("Result")
 
@@ -135,6 +137,7 @@ def _connect(settings: MilvusSettings, lite_file: Path | None) -> tuple[MilvusCl
             db_name=settings.database,
             timeout=settings.timeout_s,
             dedicated=True,
+            grpc_options=_CHANNEL,
         )
         if settings.database != "default" and settings.database not in (names := client.list_databases(timeout=settings.timeout_s)):
             raise ConfigurationError(

@@ -65,12 +65,29 @@ def _condition(condition: Condition) -> str:
 
 def _range(field: str, low: float | str | None, high: float | str | None) -> str:
     if isinstance(low, str) or isinstance(high, str):
-        return _any([_between(f"text_{field}", None if low is None else literal(str(low)), None if high is None else literal(str(high)))])
-    whole = _between_integers(f"int_{field}", None if low is None else math.ceil(low), None if high is None else math.floor(high))
-    fraction = _between(
-        f"float_{field}", None if low is None else repr(_float_above(low)), None if high is None else repr(-_float_above(-high))
-    )
-    return _any([whole, fraction] if whole else [fraction])
+        at_least = [] if low is None else [f">= {literal(str(low))}"]
+        at_most = [] if high is None else [f"<= {literal(str(high))}"]
+        return _compared(f"text_{field}", at_least + at_most)
+    fractions = _fraction_between(f"float_{field}", low, high)
+    whole = _whole_between(f"int_{field}", None if low is None else math.ceil(low), None if high is None else math.floor(high))
+    return _any([whole, fractions]) if whole else fractions
+
+
+def _whole_between(key: str, low: int | None, high: int | None) -> str:
+    """Empty when no 64-bit integer lies there. Bounds that all of them pass are left out, and the upper one is written as `<`: so every
+    literal and its negative fit into 64 bits, which Milvus reads apart from the minus sign.
+    """
+    if (low is not None and low > INT64_MAX) or (high is not None and high < INT64_MIN):
+        return ""
+    at_least = [] if low is None or low <= INT64_MIN else [f">= {low}"]
+    at_most = [] if high is None or high >= INT64_MAX else [f"< {high + 1}"]
+    return _compared(key, at_least + at_most)
+
+
+def _fraction_between(key: str, low: float | None, high: float | None) -> str:
+    at_least = [] if low is None else [f">= {_float_above(low)!r}"]
+    at_most = [] if high is None else [f"<= {-_float_above(-high)!r}"]
+    return _compared(key, at_least + at_most)
 
 
 def _float_above(bound: float) -> float:
@@ -79,20 +96,8 @@ def _float_above(bound: float) -> float:
     return nearest if nearest >= bound else math.nextafter(nearest, math.inf)
 
 
-def _between_integers(key: str, low: int | None, high: int | None) -> str:
-    """Empty when no 64-bit integer lies there; a bound that all of them pass is left out, so that every literal fits 64 bits."""
-    if (low is not None and low > INT64_MAX) or (high is not None and high < INT64_MIN):
-        return ""
-    low = None if low is not None and low <= INT64_MIN else low
-    high = None if high is not None and high >= INT64_MAX else high
-    return _between(key, None if low is None else str(low), None if high is None else str(high))
-
-
-def _between(key: str, low: str | None, high: str | None) -> str:
-    tests = [_there(key)]
-    tests += [f"{_key(key)} >= {low}"] if low is not None else []
-    tests += [f"{_key(key)} <= {high}"] if high is not None else []
-    return "(" + " and ".join(tests) + ")"
+def _compared(key: str, tests: list[str]) -> str:
+    return "(" + " and ".join([_there(key), *(f"{_key(key)} {test}" for test in tests)]) + ")"
 
 
 def _there(key: str) -> str:
