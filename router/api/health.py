@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -25,6 +26,15 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: what is there, or what is wrong and what to do."""
+
+    component: Component
+    ok: bool
+    message: str
 
 
 class Health(HealthServicer):
@@ -66,11 +76,10 @@ class HealthWatch:
 
     async def check(self) -> None:
         """One round."""
-        async with asyncio.TaskGroup() as group:
-            checks = {component.name: group.create_task(trouble_of(component)) for component in self._components}
-        down = {name: trouble for name, check in checks.items() if (trouble := check.result())}
+        findings = await examine_all(self._components)
+        down = {finding.component.name: finding.message for finding in findings if not finding.ok}
         self._log_changes(down)
-        broken = {component.source for component in self._components if component.name in down}
+        broken = {finding.component.source for finding in findings if not finding.ok}
         for service in self._services:
             await self.servicer.set(service, NOT_SERVING if "" in broken else SERVING)
         for source in self._sources:
@@ -84,16 +93,19 @@ class HealthWatch:
         self._down = down
 
 
-async def trouble_of(component: Component) -> str:
-    """What is wrong with a component and what to do; empty when all is well."""
+async def examine_all(components: Sequence[Component]) -> list[Finding]:
+    """Check all components at the same time; findings in their order."""
+    return await asyncio.gather(*map(examine, components))
+
+
+async def examine(component: Component) -> Finding:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
-            await component.check()
+            return Finding(component, True, await component.check())
     except RouterError as error:
-        return error.message
+        return Finding(component, False, error.message)
     except TimeoutError:
-        return f"{component.name} did not answer for {CHECK_TIMEOUT_S:g} s"
+        return Finding(component, False, f"no answer for {CHECK_TIMEOUT_S:g} s")
     except Exception as exc:  # noqa: BLE001 - a check with a bug must not stop the others; the log has its traceback
         _log.exception("component_check_failed", component=component.name)
-        return f"the check of {component.name} failed with {type(exc).__name__}; the log has more"
-    return ""
+        return Finding(component, False, f"the check itself failed with {type(exc).__name__}; the log has more")

@@ -98,13 +98,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         request_id = _request_id(metadata)
         # gRPC works on each call in a task of its own, so what is bound here is seen by this call only.
         structlog.contextvars.bind_contextvars(request_id=request_id, method=method)
-        await context.send_initial_metadata(((REQUEST_ID_KEY, request_id),))
         try:
             tenant = self._tenants.of(metadata)
             given_s = context.time_remaining()
             allowed_s = default_deadline_s if given_s is None else given_s
             with self._admission.permit():
                 _caller.set(Caller(tenant, request_id, Deadline.after(allowed_s)))
+                # Tells the sender of a stream that it is let in; a refusal comes without. See the client's `ingest`.
+                await context.send_initial_metadata(((REQUEST_ID_KEY, request_id),))
                 async with _time_limit(allowed_s):
                     yield
         except asyncio.CancelledError:
@@ -125,7 +126,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         said = {} if error.severity == "info" else {"message": error.message}
         getattr(_log, error.severity)("call", code=code.name, reason=error.reason, field=error.field, duration_ms=_since(started), **said)
         status = status_of(error, request_id)
-        await context.abort(code, status.message, ((DETAILS_KEY, status.SerializeToString()),))
+        await context.abort(code, status.message, ((REQUEST_ID_KEY, request_id), (DETAILS_KEY, status.SerializeToString())))
 
 
 @asynccontextmanager

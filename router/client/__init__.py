@@ -5,8 +5,8 @@ Needs grpc and the contract only: no store, no model.
 
 from router.client.async_client import AsyncRouterClient
 from router.client.channel import DEFAULT_TARGET
-from router.client.errors import UNREACHABLE
+from router.client.errors import STREAM_BROKEN, UNREACHABLE
 from router.client.policies import Policies, Policy
 from router.client.sync_client import RouterClient
 
-__all__ = ["DEFAULT_TARGET", "UNREACHABLE", "AsyncRouterClient", "Policies", "Policy", "RouterClient"]
+__all__ = ["DEFAULT_TARGET", "STREAM_BROKEN", "UNREACHABLE", "AsyncRouterClient", "Policies", "Policy", "RouterClient"]

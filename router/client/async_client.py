@@ -159,6 +159,8 @@ class AsyncRouterClient:
         broken: list[Exception] = []
 
         async def requests() -> AsyncIterator[corpus_service_pb2.IngestDocumentsRequest]:
+            # grpc.aio forgets a refusal that arrives during a send; so wait to be let in.  # async only
+            await call.initial_metadata()  # async only
             # Raised in here, an error of the uploads would reach the caller as a cancelled call.
             try:
                 async for upload in uploads:
