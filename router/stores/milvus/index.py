@@ -81,15 +81,17 @@ class VectorIndex:
             parameters[self.breadth] = max(int(parameters[self.breadth]), limit)
         return parameters
 
-    def exhaustive_parameters(self, rows: int) -> dict[str, int | str]:
-        """Parameters with which an index that looks at a part of the rows looks at all of them; none where that is not needed.
+    @property
+    def may_miss_rows(self) -> bool:
+        """Whether a filter, and every search has one for the tenant, can exclude all the rows that the index looks at.
 
-        A filter, and every search has one for the tenant, can exclude all rows that the index looks at. Servers see to that for
-        HNSW themselves; Milvus Lite does not, and for lists (IVF) nobody does.
+        Servers see to that for HNSW themselves; Milvus Lite does not, and for lists (IVF, SCANN) nobody does.
         """
-        if self.type.startswith("HNSW"):
-            return {"ef": max(1, rows)} if self.is_lite else {}
-        return {"nprobe": self.build["nlist"]} if "nlist" in self.build else {}
+        return "nlist" in self.build or (self.is_lite and "ef" in self.search)
+
+    def exhaustive_parameters(self, rows: int) -> dict[str, int | str]:
+        """Parameters with which an index that may miss rows looks at all of them."""
+        return {**self.search, "nprobe": self.build["nlist"]} if "nlist" in self.build else {"ef": max(1, rows)}
 
 
 def checked_index(settings: MilvusIndexSettings, *, is_lite: bool, version: tuple[int, int], dimension: int) -> VectorIndex:

@@ -22,7 +22,7 @@ from router.types import NO_FILTER, Chunk, Filter, Matrix, Vector
 
 MAX_LIMIT = 16_000
 """Milvus gives at most 16,384 hits."""
-TIE_MARGIN = 32
+TIE_MARGIN = 8
 """Hits asked for beyond the limit, so that equal scores at the cut are settled by id and not by where Milvus keeps the row."""
 ROWS_PER_CALL = 256
 UNFLUSHED_ROWS = 256
@@ -72,11 +72,11 @@ class MilvusVectorStore:
     async def upsert(self, tenant: str, chunks: Sequence[Chunk], vectors: Matrix) -> None:
         if vectors.shape != (len(chunks), self._dimension):
             raise InternalError(f"vectors of shape {vectors.shape} for {len(chunks)} chunks of dimension {self._dimension}")
-        rows = [self._row(tenant, chunk, vector) for chunk, vector in zip(chunks, vectors, strict=True)]
-        for start in range(0, len(rows), ROWS_PER_CALL):
-            part = rows[start : start + ROWS_PER_CALL]
-            await self.connection.call(self._replace, self.collection, data=part)
-            await self._flush_often(len(part))
+        for start in range(0, len(chunks), ROWS_PER_CALL):
+            part = slice(start, start + ROWS_PER_CALL)
+            rows = [self._row(tenant, chunk, vector) for chunk, vector in zip(chunks[part], vectors[part], strict=True)]
+            await self.connection.call(self._replace, self.collection, data=rows)
+            await self._flush_often(len(rows))
 
     async def search(
         self, tenant: str, vector: Vector, limit: int, *, collection: str | None = None, where: Filter = NO_FILTER
@@ -135,7 +135,8 @@ class MilvusVectorStore:
     async def _search_many(self, shape: SearchShape, vectors: list[Vector]) -> list[list[Scored]]:
         hits = await self._ask(shape, vectors, self._index.search_parameters(shape.limit + TIE_MARGIN))
         short = [position for position, found in enumerate(hits) if len(found) < shape.limit]
-        if short and (exhaustive := self._index.exhaustive_parameters(await self._rows())):
+        if short and self._index.may_miss_rows:
+            exhaustive = self._index.exhaustive_parameters(await self._rows())
             again = await self._ask(shape, [vectors[position] for position in short], exhaustive)
             for position, found in zip(short, again, strict=True):
                 hits[position] = found

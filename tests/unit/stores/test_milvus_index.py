@@ -13,14 +13,14 @@ OLD = {"is_lite": False, "version": (2, 3), "dimension": 384}
 NEW = {"is_lite": False, "version": (2, 6), "dimension": 384}
 
 
-def index(type="HNSW", **other):
-    return MilvusIndexSettings(type=type, **other)
+def index(kind="HNSW", **other):
+    return MilvusIndexSettings(type=kind, **other)
 
 
-@pytest.mark.parametrize("type", sorted(set(KINDS) - set(LITE_TYPES)))
-def test_lite_refuses_what_it_breaks_on(type):
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - set(LITE_TYPES)))
+def test_lite_refuses_what_it_breaks_on(kind):
     with pytest.raises(ConfigurationError) as refused:
-        checked_index(index(type), **LITE)
+        checked_index(index(kind), **LITE)
     assert refused.value.field == "milvus.index.type"
     assert "IVF_SQ8" in refused.value.message
 
@@ -57,11 +57,11 @@ def test_a_wrong_parameter_is_refused_by_name(settings, backend, field):
     assert refused.value.field == field
 
 
-@pytest.mark.parametrize("type", KINDS)
-def test_the_defaults_of_every_type_are_allowed(type):
-    build = {"m": 48} if type == "IVF_PQ" else {}
-    checked = checked_index(index(type, build=build), **NEW)
-    again = checked_index(index(type, build=dict(checked.build), search=dict(checked.search)), **NEW)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_defaults_of_every_type_are_allowed(kind):
+    build = {"m": 48} if kind == "IVF_PQ" else {}
+    checked = checked_index(index(kind, build=build), **NEW)
+    again = checked_index(index(kind, build=dict(checked.build), search=dict(checked.search)), **NEW)
     assert again == checked
 
 
@@ -74,10 +74,16 @@ def test_search_parameters():
     assert checked_index(index(search={"ef": 100}), **NEW).search_parameters(10) == {"ef": 100}
     assert checked_index(index(), **NEW).search_parameters(500) == {"ef": 500}
     assert checked_index(index("IVF_FLAT", build={"nlist": 8}), **LITE).search_parameters(500) == {"nprobe": 8}
+
+
+def test_an_index_that_may_miss_rows_can_look_at_all():
+    assert checked_index(index(), **LITE).may_miss_rows
     assert checked_index(index(), **LITE).exhaustive_parameters(1000) == {"ef": 1000}
-    assert checked_index(index(), **NEW).exhaustive_parameters(1000) == {}
+    assert checked_index(index("IVF_FLAT"), **NEW).may_miss_rows
     assert checked_index(index("IVF_FLAT"), **NEW).exhaustive_parameters(1000) == {"nprobe": 128}
-    assert checked_index(index("FLAT"), **LITE).exhaustive_parameters(1000) == {}
+    assert not checked_index(index(), **NEW).may_miss_rows
+    assert not checked_index(index("FLAT"), **LITE).may_miss_rows
+    assert not checked_index(index("AUTOINDEX"), **NEW).may_miss_rows
 
 
 @pytest.mark.parametrize(
