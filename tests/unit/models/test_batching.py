@@ -38,7 +38,7 @@ def batcher(model: Recorder, max_batch_tokens: int = 100, max_queue: int = 1000)
 
 async def running(model: Recorder, count: int) -> None:
     """Wait until the model has begun `count` batches."""
-    while len(model.batches) < count:
+    while len(model.batches) < count:  # noqa: ASYNC110 - the model runs in a thread
         await asyncio.sleep(0.001)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,6 @@ from router.models import weights
 
 
 def test_a_package_is_found_without_importing_it():
-    import sys
-
     assert weights.package_folder("no_such_package_at_all") is None
     assert weights.package_folder("this") is None  # a module, not a package
     folder = weights.package_folder("wsgiref")
@@ -45,7 +44,7 @@ def test_a_damaged_memory_is_made_anew(tmp_path: Path):
 
 def test_a_folder_of_pickles_is_refused(tmp_path: Path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(ConfigurationError, match="no model.safetensors") as refusal:
+    with pytest.raises(ConfigurationError, match=r"no model\.safetensors") as refusal:
         weights.safetensors_model(str(tmp_path), None, cache_dir=tmp_path, field="models.cross_encoder")
     assert refusal.value.field == "models.cross_encoder.model"
 
