@@ -124,6 +124,8 @@ class SupervisedChild:
                 stdout=output,
                 stderr=output,
                 env=dict(self._env) if self._env is not None else None,
+                # Some servers write beside where they were started.
+                cwd=self._log_path.parent,
                 start_new_session=True,
             )
         await self._wait_until_ready(self._process)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import math
 import re
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from router.errors import ConfigurationError, InvalidInput, RouterError
+from router.errors import ConfigurationError, InvalidInput, RouterError, WebUnavailable
 from router.retrieval.base import RetrievalRequest, Retrieved
 from router.retrieval.web_page import PageReader
 from router.retrieval.web_search import WebRecording, WebResult, WebSearch, open_web_search
@@ -23,6 +25,8 @@ PASSAGES_PER_PAGE = 2
 the best two for 81; all of what was recorded has 81."""
 MAX_QUERY_CHARS = 400
 """Search engines cut or refuse longer questions."""
+CHECK_EVERY_S = 300.0
+CHECK_QUERY = "weather"
 RESERVE_S = 0.25
 """Kept back from the caller's deadline, so that pages still loading then are replaced by their snippets in time."""
 
@@ -64,6 +68,8 @@ class WebRetriever:
         self._pages = pages
         self._link = link
         self._recording = recording
+        self._asked_at = -math.inf
+        self._failure: WebUnavailable | None = None
 
     async def search(self, request: RetrievalRequest) -> Retrieved:
         """Find passages of web pages, best first.
@@ -77,13 +83,35 @@ class WebRetriever:
             raise InvalidInput(
                 "the web is searched with words, and the question has none", reason="QUERY_WITHOUT_TEXT", field="query.parts"
             )
-        found = _usable(await self._search.search(query, self._settings.candidates))
+        found = _usable(await self._ask(query, self._settings.candidates))
         results, trouble = await self._read_pages(found, request.caller.deadline.earlier(RESERVE_S))
         if self._recording is not None:
             trouble = await self._record(self._recording, query, results) or trouble
         evidence = self._evidence(query, results)[: request.limit]
         links = {item.id: await self._link(request.caller.tenant, item.text) for item in evidence}
         return Retrieved(tuple(evidence), links={item: entities for item, entities in links.items() if entities}, degraded=trouble)
+
+    async def check(self) -> str:
+        """What is searched, if it answers. A search of the last minutes counts, so that looking at the health costs no searches.
+
+        Raises:
+            WebUnavailable: The search failed.
+        """
+        if time.monotonic() - self._asked_at > CHECK_EVERY_S:
+            await self._ask(CHECK_QUERY, 1)
+        if self._failure is not None:
+            raise WebUnavailable(self._failure.message, retry_after_s=self._failure.retry_after_s)
+        replayed = isinstance(self._settings.search, ReplayProvider)
+        return f"{self._settings.search.provider}{' (recorded results)' if replayed else ''}"
+
+    async def _ask(self, query: str, limit: int) -> Sequence[WebResult]:
+        try:
+            found = await self._search.search(query, limit)
+        except WebUnavailable as error:
+            self._asked_at, self._failure = time.monotonic(), error
+            raise
+        self._asked_at, self._failure = time.monotonic(), None
+        return found
 
     async def _read_pages(self, results: Sequence[WebResult], deadline: Deadline) -> tuple[list[WebResult], str]:
         """The results with their pages' texts, and why there are none where not one could be read."""

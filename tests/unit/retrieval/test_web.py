@@ -284,3 +284,29 @@ def test_passages_are_bounded_and_stand_in_the_text(question: str, lengths: list
     for passage in passages:
         assert 0 < len(passage.split()) <= PASSAGE_WORDS
         assert " ".join(passage.split()) in " ".join(text.split())
+
+
+class Failing(Listed):
+    """A search that fails, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.asked = 0
+
+    async def search(self, query: str, limit: int) -> list[WebResult]:
+        self.asked += 1
+        raise WebUnavailable("no way out", retry_after_s=3.0)
+
+
+async def test_looking_at_the_health_costs_one_search_in_minutes() -> None:
+    search = Failing()
+    web = WebRetriever("web", WebSource(), search, None, no_names)
+    for _ in range(3):
+        with pytest.raises(WebUnavailable, match="no way out"):
+            await web.check()
+    assert search.asked == 1
+
+
+async def test_a_search_that_works_again_is_healthy() -> None:
+    web = WebRetriever("web", WebSource(), Listed([result("https://a.example/")]), None, no_names)
+    assert await web.check() == "ddgs"
