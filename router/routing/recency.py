@@ -34,7 +34,8 @@ _LAST_SO_FAR = re.compile(
       | most\ recent(?:ly)?(?!\ common\ ancestor)
       | (?<!more\ )(?<!most\ )recent(?:ly)?
       | upcoming
-      | (?:the|its|their|his|her|our|your|whose|who\ is)\ current(?=\ (?!(?:flows?|flowing|density|through|in|of|is|was|between|and|or|source|limit|ratio|account|assets?|liabilit\w+)\b)[a-z])
+      | (?:the|its|their|his|her|our|your|whose|who\ is)\ current(?=\ [a-z_])(?!\ (?:
+            flows?|flowing|density|through|in|of|is|was|between|and|or|source|limit|ratio|account|assets?|liabilit\w+)\b)
       | (?:any|in\ the|new|what(?:'s|\ is)\ the)\ news
       | news\ (?:about|on|of|from|regarding|concerning)
     )(?!\w)""",

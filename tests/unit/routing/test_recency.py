@@ -17,6 +17,7 @@ TODAY = date(2026, 11, 23)
         "What is the latest news about the carbon tax?",
         "What's the weather in Oslo today?",
         "Who is the current prime minister of Norway?",
+        "Does it follow the current WHO guideline?",
         "Which team is currently on top of the league?",
         "What happened this week in Geneva?",
         "Who won the race last night?",

@@ -1,34 +1,27 @@
 from __future__ import annotations
 
-import pytest
-
-from router.errors import ConfigurationError
-from router.routing.registry import POLICIES, PolicyParts, describe, make_chain, make_policies
+from router.routing.registry import DESCRIPTIONS, POLICIES, open_policies
 from router.settings import RoutingSettings
 from router.testing.language_model import ScriptedLanguageModel
-
-WITHOUT_MODEL = PolicyParts(RoutingSettings())
-WITH_MODEL = PolicyParts(RoutingSettings(), ScriptedLanguageModel([]))
+from tests.unit.routing.questions import SOURCES, caller, probe, question
 
 
 def test_every_policy_is_made_under_its_own_name() -> None:
-    policies = make_policies(WITH_MODEL)
+    policies = open_policies(RoutingSettings(), ScriptedLanguageModel([]))
     assert {name: policy.name for name, policy in policies.items()} == {name: name for name in ("fixed", "all", "rules", "llm")}
-    assert describe(policies) == {name: entry.description for name, entry in POLICIES.items()}
+    assert DESCRIPTIONS.keys() == policies.keys()
 
 
 def test_without_a_model_there_is_no_llm_policy() -> None:
-    policies = make_policies(WITHOUT_MODEL)
-    assert set(policies) == {"fixed", "all", "rules"}
-    assert "llm" not in describe(policies)
-    with pytest.raises(ConfigurationError, match=r"models\.llm"):
-        POLICIES["llm"].make(WITHOUT_MODEL)
+    assert set(open_policies(RoutingSettings(), None)) == {"fixed", "all", "rules"}
 
 
-def test_a_chain_is_made_by_names() -> None:
-    assert make_chain(("llm", "rules"), make_policies(WITH_MODEL)).name == "llm, rules"
-    with pytest.raises(ConfigurationError, match="'llm' is not available"):
-        make_chain(("llm", "rules"), make_policies(WITHOUT_MODEL))
+async def test_the_settings_reach_the_policies() -> None:
+    settings = RoutingSettings(fixed_sources=("graph",), llm_threshold=0.95)
+    policies = open_policies(settings, ScriptedLanguageModel(['{"needs": [{"find": "x", "in": "web"}]}']))
+    asked = (question("?"), probe(), SOURCES, caller())
+    assert (await policies["fixed"].decide(*asked)).selected == ("graph",)
+    assert (await policies["llm"].decide(*asked)).selected == ()
 
 
 def test_the_settings_know_the_same_policies() -> None:
