@@ -1,0 +1,54 @@
+"""A service killed with -9 in the middle of an ingest loses no document that it acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from router.corpus.base import DocumentState, Upload
+from router.errors import RouterError
+from tests.e2e.service import Service, eventually
+
+DOCUMENTS = 60
+KILL_AFTER = 25
+"""Durable acknowledgements that are waited for."""
+
+
+async def endless() -> AsyncIterator[Upload]:
+    for number in range(DOCUMENTS):
+        text = f"# Note {number}\n\nNote {number} says that pump {number} stands in hall {number % 7} and was checked by Jonas Weld."
+        yield Upload(f"note-{number}.md", text.encode())
+
+
+@pytest.mark.timeout(240)
+async def test_every_acknowledged_document_is_there_after_the_restart(tmp_path) -> None:
+    service = Service(tmp_path)
+    await service.start()
+    acknowledged: set[str] = set()
+    with pytest.raises(RouterError):
+        async with service.client() as client:
+            async for reply in client.ingest(endless()):
+                if reply.state is DocumentState.DURABLE:
+                    acknowledged.add(reply.name)
+                if len(acknowledged) == KILL_AFTER:
+                    await service.kill()
+    assert len(acknowledged) >= KILL_AFTER
+
+    await service.start()
+    try:
+        async with service.client() as client:
+
+            async def all_searchable() -> bool:
+                states = {document.name: document.state async for document in client.list_documents()}
+                assert acknowledged <= states.keys(), "an acknowledged document is lost"
+                return set(states.values()) == {DocumentState.SEARCHABLE}
+
+            await eventually(all_searchable, within_s=120)
+            stats = await client.corpus_stats()
+            assert stats.vector_count == stats.chunk_count == stats.graph["chunks"] == sum(stats.documents.values())
+            number = max(acknowledged).removeprefix("note-").removesuffix(".md")
+            found = await client.retrieve(f"Where does pump {number} stand?", sources=["vector", "graph"])
+            assert f"note-{number}.md" in [item.uri for item in found.evidence][:3]
+    finally:
+        await service.stop()
