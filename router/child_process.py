@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import random
 import secrets
 import signal
 import socket
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import structlog
-from tenacity import RetryCallState, Retrying, wait_exponential_jitter
 
 from router.errors import RouterError, Unavailable
 
@@ -27,8 +27,11 @@ log = structlog.get_logger()
 PR_SET_PDEATHSIG = 1
 MAX_LOG_BYTES = 4 * 1024 * 1024
 TAIL_LINES = 12
+TAIL_BYTES = 16 * 1024
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 30.0
 STABLE_S = 30.0
-"""A child that ran this long before it died starts again at once."""
+"""A child that ran this long before it died is started again after the first, shortest pause."""
 POLL_S = 0.1
 STOP_S = 10.0
 
@@ -75,6 +78,7 @@ class SupervisedChild:
         self._env = env
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._not_ready = ""
         self.port = 0
         self.restarts = 0
 
@@ -94,7 +98,6 @@ class SupervisedChild:
             Unavailable: It ended or did not serve in time; the message has the end of its log.
         """
         self.port = free_port()
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
         try:
             await self._launch()
         except BaseException:
@@ -110,11 +113,12 @@ class SupervisedChild:
         await self._stop()
 
     async def _launch(self) -> None:
-        with self._open_log() as output:
+        with await asyncio.to_thread(self._open_log) as output:
             # Launched from the event loop's thread: the death signal is sent when the starting *thread* ends, and this one lives as
             # long as the service.
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # the folder we happen to stand in may hold another `router`
                 "-m",
                 "router.child_process",
                 str(os.getpid()),
@@ -124,43 +128,54 @@ class SupervisedChild:
                 stdout=output,
                 stderr=output,
                 env=dict(self._env) if self._env is not None else None,
-                # Some servers write beside where they were started.
-                cwd=self._log_path.parent,
                 start_new_session=True,
             )
         await self._wait_until_ready(self._process)
         log.info("child process serves", child=self._name, pid=self._process.pid, port=self.port)
 
     async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
-        end = time.monotonic() + self._start_timeout_s
-        cause = ""
-        while time.monotonic() < end:
-            if process.returncode is not None:
-                raise Unavailable(f"{self._name} ended with code {process.returncode} while starting; {self._log_tail()}")
+        probing = asyncio.create_task(self._probe(), name=f"probe {self._name}")
+        ended = asyncio.create_task(process.wait(), name=f"end of {self._name}")
+        try:
+            # A probe may hang (a port that accepts and says nothing): neither the child's end nor that of our patience waits for it.
+            await asyncio.wait({probing, ended}, timeout=self._start_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                tail = await asyncio.to_thread(self._log_tail)
+                raise Unavailable(f"{self._name} ended with code {process.returncode} while starting; {tail}")
+            if not probing.done():
+                tail = await asyncio.to_thread(self._log_tail)
+                raise Unavailable(f"{self._name} did not serve within {self._start_timeout_s:g} s ({self._not_ready}); {tail}")
+            await probing
+        finally:
+            probing.cancel()
+            ended.cancel()
+            await asyncio.gather(probing, ended, return_exceptions=True)
+
+    async def _probe(self) -> None:
+        self._not_ready = "no answer"
+        while True:
             try:
                 await self._ready(self.port)
             except (RouterError, OSError) as error:
-                cause = str(error)
+                self._not_ready = str(error)
                 await asyncio.sleep(POLL_S)
             else:
                 return
-        raise Unavailable(f"{self._name} did not serve within {self._start_timeout_s:.0f} s ({cause}); {self._log_tail()}")
 
     async def _watch(self) -> None:
         failures = 0
         while True:
             started = time.monotonic()
-            process = self._process
-            if process is not None:
-                await process.wait()
-                log.warning("child process ended", child=self._name, code=process.returncode)
+            if self._process is not None:
+                code = await self._process.wait()
+                log.warning("child process ended", child=self._name, code=code)
             failures = 0 if time.monotonic() - started > STABLE_S else failures + 1
-            await asyncio.sleep(_back_off_s(failures))
+            await asyncio.sleep(_pause_s(failures))
             self.restarts += 1
             try:
                 await self._launch()
-            except RouterError as error:
-                log.exception("child process did not restart", child=self._name, reason=error.message)
+            except (RouterError, OSError) as error:
+                log.warning("child process did not restart", child=self._name, reason=str(error))
                 await self._stop()
 
     async def _stop(self) -> None:
@@ -176,18 +191,21 @@ class SupervisedChild:
             await process.wait()
 
     def _open_log(self) -> BinaryIO:
+        self._log_path.parent.mkdir(parents=True, exist_ok=True)
         grown = self._log_path.exists() and self._log_path.stat().st_size > MAX_LOG_BYTES
         return self._log_path.open("wb" if grown else "ab")
 
     def _log_tail(self) -> str:
-        lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
+        with self._log_path.open("rb") as file:
+            file.seek(max(0, self._log_path.stat().st_size - TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
         return f"the end of {self._log_path}:\n" + "\n".join(lines)
 
 
-def _back_off_s(failures: int) -> float:
-    state = RetryCallState(Retrying(), None, (), {})
-    state.attempt_number = max(1, failures)
-    return wait_exponential_jitter(initial=0.2, max=30.0, jitter=0.3)(state)
+def _pause_s(failures: int) -> float:
+    """Exponential back-off; the jitter keeps several children that died together from starting together."""
+    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures, 16))
+    return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
 
 def _launch_tied(parent: int, arguments: Sequence[str]) -> None:
