@@ -94,7 +94,8 @@ def _without_front_matter(text: str) -> tuple[str, str]:
 
 
 def _plain_words(tokens: Any) -> str:
-    return " ".join("".join(token.content or " " for token in tokens if token.type in ("text", "code_inline", "softbreak")).split())
+    words = "".join(token.content or " " for token in tokens if token.type in ("text", "code_inline", "softbreak"))
+    return " ".join(normalise(words).split())  # again, since entities are decoded by now
 
 
 # --- HTML -----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ from router.corpus.formats import parse_facts
 from router.corpus.load import FACTS_MIME_TYPE
 from router.corpus.writing import StoreWriter
 from router.errors import InternalError, RouterError
-from router.stores.journal import Journal, Standing
+from router.stores.documents import Standing
+from router.stores.journal import Journal
 
 T = TypeVar("T")
 PATIENCE_S = 10.0

@@ -21,10 +21,12 @@ from router.corpus.text import Heading, LoadedDocument, rejected
 from router.errors import DocumentRejected
 from router.types import Span
 
-PARSE_TIMEOUT_S = 60
+PARSE_TIMEOUT_S = 180
+"""A long book as PDF takes a minute on a busy machine."""
 MAX_CHILD_BYTES = 4 * 1024**3
 """Address space of the child process: a file that unpacks without end fails alone."""
 _LENGTH = struct.Struct(">Q")
+_DIED = (asyncio.IncompleteReadError, ConnectionError)
 
 
 class Parser:
@@ -46,16 +48,11 @@ class Parser:
             return await asyncio.to_thread(load, content, form, self._max_chars)
         async with self._turn:
             try:
-                reply = await asyncio.wait_for(self._ask_child(content, form), self.timeout_s)
-            except (asyncio.IncompleteReadError, ConnectionError) as exc:
-                await self._end_child()
-                raise rejected("BROKEN", f"the parser of {form.ending} files died on it") from exc
+                reply = await self._ask(content, form)
             except TimeoutError as exc:
-                await self._end_child()
                 raise rejected("BROKEN", f"it could not be read within {self.timeout_s:.0f} s") from exc
-            except asyncio.CancelledError:
-                await self._end_child()  # it is still busy with a file that nobody waits for
-                raise
+            except _DIED as exc:
+                raise rejected("BROKEN", f"the parser of {form.ending} files died on it") from exc
         if "reason" in reply:
             raise rejected(reply["reason"], reply["message"])
         headings = tuple(Heading(level, text, Span(*span)) for level, text, span in reply["headings"])
@@ -68,6 +65,16 @@ class Parser:
     async def aclose(self) -> None:
         async with self._turn:
             await self._end_child()
+
+    async def _ask(self, content: bytes, form: Format) -> Any:
+        is_used = self._child is not None
+        try:
+            return await asyncio.wait_for(self._ask_child(content, form), self.timeout_s)
+        except BaseException as exc:
+            await self._end_child()  # dead, or still busy with a file that nobody waits for
+            if is_used and isinstance(exc, _DIED):
+                return await self._ask(content, form)  # it may have died before this file came
+            raise
 
     async def _ask_child(self, content: bytes, form: Format) -> Any:
         if self._child is None or self._child.returncode is not None:

@@ -28,14 +28,15 @@ from router.corpus.chunk import Chunker, document_id, to_chunks
 from router.corpus.indexer import PATIENCE_S, Indexer, Outcome, typed_errors
 from router.corpus.load import LOADER_VERSION, Format, format_of
 from router.corpus.parsing import Parser
-from router.corpus.text import LoadedDocument, rejected
+from router.corpus.text import LoadedDocument, normalise, rejected
 from router.corpus.writing import StoreWriter
 from router.errors import InvalidInput, RouterError, StoreUnavailable, Unavailable
 from router.filters import check_metadata
 from router.models.base import Embedder, EntityRecogniser
 from router.settings import CorpusSettings, Name
 from router.stores.base import GraphStore, VectorStore
-from router.stores.journal import Journal, NewDocument
+from router.stores.documents import NewDocument
+from router.stores.journal import Journal
 from router.types import Chunk, Notice
 
 MAX_NAME_CHARS = 1024
@@ -99,7 +100,7 @@ class Corpus:
         finally:
             # Only the reading ends with a caller who leaves: what was read is taken and indexed all the same.
             reader.cancel()
-            await asyncio.wait({reader})
+            await asyncio.gather(reader, return_exceptions=True)
 
     async def _read(self, tenant: str, uploads: AsyncIterator[Upload], told: asyncio.Queue[Acknowledgement | None]) -> None:
         taking = asyncio.Semaphore(TAKEN_AT_ONCE)
@@ -185,7 +186,7 @@ class Corpus:
 
     async def _document(self, identity: str, upload: Upload, form: Format, fingerprint: str) -> NewDocument:
         loaded = await self._parser.load(upload.content, form)
-        title = " ".join((upload.title or loaded.title).split())[:MAX_TITLE_CHARS] or PurePosixPath(upload.name).stem
+        title = " ".join(normalise(upload.title or loaded.title).split())[:MAX_TITLE_CHARS] or PurePosixPath(upload.name).stem
         chunks = () if loaded.triples else await asyncio.to_thread(self._chunks, identity, upload, title, loaded)
         return NewDocument(
             id=identity,

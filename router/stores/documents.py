@@ -1,4 +1,4 @@
-"""What the journal keeps of a document, as the rest of the service sees it."""
+"""What the journal takes and keeps of a document."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from router.types import Metadata
+from router.types import Chunk, Metadata
 
 
 class DocumentState(Enum):
@@ -43,3 +43,35 @@ class DocumentRecord:
 class DocumentPage:
     documents: tuple[DocumentRecord, ...]
     next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document as it is put into the journal."""
+
+    id: str
+    name: str
+    title: str
+    collection: str
+    mime_type: str
+    metadata: Metadata
+    fingerprint: str
+    """Hash of all that went into it; the same again means that nothing is to be done."""
+    size_bytes: int
+    text: str
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a document stands."""
+
+    revision: int
+    fingerprint: str
+    mime_type: str
+    chunk_count: int
+    state: DocumentState | None
+    """None: it is being deleted."""
+    stale: bool
+    """The other stores may hold passages of an earlier revision."""
+    failure: Failure | None

@@ -7,11 +7,7 @@ Each put raises the document's revision, so that work on an older one cannot mar
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hashlib
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -19,30 +15,33 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Table, delete, func, insert, select, tuple_, update
+from sqlalchemy import Column, Table, bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from router.errors import Conflict, InternalError, InvalidInput, NotFound, RouterError
 from router.settings import JournalSettings
 from router.stores.database import database_errors, make_engine
-from router.stores.documents import DocumentPage, DocumentRecord, DocumentState, Failure
+from router.stores.documents import DocumentPage, DocumentRecord, DocumentState, Failure, NewDocument, Standing
 from router.stores.journal_schema import (
     DELETING,
     RECORD_COLUMNS,
+    REPLACED_COLUMNS,
     SCHEMA_VERSION,
     SELECT_CHUNKS,
     STANDING_COLUMNS,
     chunk_values,
     chunks_table,
+    document_values,
     documents_table,
     schema_table,
     tables,
     to_chunk,
-    to_failure,
     to_record,
+    to_standing,
 )
-from router.types import Chunk, Metadata
+from router.stores.page_token import make_page_token, name_of_page_token
+from router.types import Chunk
 
 MAX_PAGE_SIZE = 1000
 _UNFINISHED = (DocumentState.DURABLE.value, DELETING)
@@ -50,39 +49,20 @@ _IDS_PER_QUERY = 5_000
 """SQLite takes 32,766 values in one statement, PostgreSQL 32,767."""
 _CHUNKS_PER_READ = 1_000
 _DOCUMENTS_PER_COMMIT = 64
+_DELETE_CHUNKS = delete(chunks_table).where(
+    chunks_table.c.tenant == bindparam("of_tenant"), chunks_table.c.document_id == bindparam("of_document")
+)
+_MARK_SEARCHABLE = (
+    update(documents_table)
+    .where(
+        documents_table.c.tenant == bindparam("of_tenant"),
+        documents_table.c.id == bindparam("of_document"),
+        documents_table.c.revision == bindparam("at_revision"),
+        documents_table.c.state == DocumentState.DURABLE.value,
+    )
+    .values(state=DocumentState.SEARCHABLE.value, stale=False)
+)
 _UPSERTS: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-
-
-@dataclass(frozen=True, slots=True)
-class NewDocument:
-    """A document as it is put into the journal."""
-
-    id: str
-    name: str
-    title: str
-    collection: str
-    mime_type: str
-    metadata: Metadata
-    fingerprint: str
-    """Hash of all that went into it; the same again means that nothing is to be done."""
-    size_bytes: int
-    text: str
-    chunks: tuple[Chunk, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a document stands."""
-
-    revision: int
-    fingerprint: str
-    mime_type: str
-    chunk_count: int
-    state: DocumentState | None
-    """None: it is being deleted."""
-    stale: bool
-    """The other stores may hold passages of an earlier revision."""
-    failure: Failure | None
 
 
 class Journal:
@@ -121,13 +101,11 @@ class Journal:
 
     async def _commit_waiting(self) -> None:
         while self._waiting:
-            group = self._waiting[:_DOCUMENTS_PER_COMMIT]
-            del self._waiting[: len(group)]
+            group = self._next_group()
             error: RouterError | None = InternalError("the journal stopped while it wrote; the document may have to be sent again")
             try:
                 async with self._write() as connection:
-                    for put in group:
-                        await self._put(connection, put.tenant, put.document)
+                    await self._put(connection, [(put.tenant, put.document) for put in group])
                 error = None
             except RouterError as failure:
                 error = failure
@@ -140,37 +118,32 @@ class Journal:
                     else:
                         put.done.set_exception(error)
 
-    async def _put(self, connection: AsyncConnection, tenant: str, document: NewDocument) -> None:
-        values = {
-            "name": document.name,
-            "collection": document.collection,
-            "title": document.title,
-            "mime_type": document.mime_type,
-            "metadata": json.dumps(dict(document.metadata)),
-            "fingerprint": document.fingerprint,
-            "size_bytes": document.size_bytes,
-            "chunk_count": len(document.chunks),
-            "state": DocumentState.DURABLE.value,
-            "failure": None,
-            "ingested_at": time.time_ns() // 1000,
-            "text": document.text,
-        }
-        upsert = self._upsert(documents_table).values(tenant=tenant, id=document.id, revision=1, stale=False, **values)
-        replacement = {**values, "revision": documents_table.c.revision + 1, "stale": True}
-        await connection.execute(upsert.on_conflict_do_update(index_elements=["tenant", "id"], set_=replacement))
-        await connection.execute(delete(chunks_table).where(*_of_document(chunks_table.c.document_id, tenant, document.id)))
-        if document.chunks:
-            await connection.execute(insert(chunks_table), [chunk_values(tenant, chunk) for chunk in document.chunks])
+    def _next_group(self) -> list[_Put]:
+        """What comes next, in its order, each document once."""
+        group: dict[tuple[str, str], _Put] = {}
+        for put in self._waiting[:_DOCUMENTS_PER_COMMIT]:
+            if (put.tenant, put.document.id) in group:
+                break
+            group[put.tenant, put.document.id] = put
+        del self._waiting[: len(group)]
+        return list(group.values())
+
+    async def _put(self, connection: AsyncConnection, documents: Sequence[tuple[str, NewDocument]]) -> None:
+        # Three statements for the whole group: the way to the database's thread and back costs more than a statement.
+        upsert = self._upsert(documents_table)
+        replacement = {name: upsert.excluded[name] for name in REPLACED_COLUMNS}
+        replacement |= {"revision": documents_table.c.revision + 1, "stale": True}
+        rows = [document_values(tenant, document) for tenant, document in documents]
+        await connection.execute(upsert.on_conflict_do_update(index_elements=["tenant", "id"], set_=replacement), rows)
+        await connection.execute(_DELETE_CHUNKS, [{"of_tenant": tenant, "of_document": document.id} for tenant, document in documents])
+        if chunks := [chunk_values(tenant, chunk) for tenant, document in documents for chunk in document.chunks]:
+            await connection.execute(insert(chunks_table), chunks)
 
     async def mark_searchable(self, tenant: str, revisions: Mapping[str, int]) -> None:
         """Say that the other stores hold these revisions (document id -> revision); a document that has moved on is left alone."""
+        marked = [{"of_tenant": tenant, "of_document": document_id, "at_revision": at} for document_id, at in revisions.items()]
         async with self._write() as connection:
-            for document_id, revision in revisions.items():
-                await connection.execute(
-                    update(documents_table)
-                    .where(*_at_revision(tenant, document_id, revision), documents_table.c.state == DocumentState.DURABLE.value)
-                    .values(state=DocumentState.SEARCHABLE.value, stale=False)
-                )
+            await connection.execute(_MARK_SEARCHABLE, marked)
 
     async def mark_failed(self, tenant: str, document_id: str, revision: int, failure: Failure) -> None:
         """Say that this revision cannot be made searchable. Its passages go; the other stores may hold some of them."""
@@ -266,19 +239,7 @@ class Journal:
         """Where some documents stand; those that do not exist are absent."""
         statement = select(*STANDING_COLUMNS).where(documents_table.c.tenant == tenant, documents_table.c.id.in_(document_ids))
         async with self._read() as connection:
-            rows = {row.id: row for row in await connection.execute(statement)}
-        return {
-            document_id: Standing(
-                row.revision,
-                row.fingerprint,
-                row.mime_type,
-                row.chunk_count,
-                None if row.state == DELETING else DocumentState(row.state),
-                row.stale,
-                to_failure(row.failure),
-            )
-            for document_id, row in rows.items()
-        }
+            return {row.id: to_standing(row) for row in await connection.execute(statement)}
 
     async def get(self, tenant: str, document_id: str) -> tuple[DocumentRecord, str]:
         """A document and its stored text. Raises NotFound."""
@@ -299,11 +260,11 @@ class Journal:
         if collection:
             statement = statement.where(documents_table.c.collection == collection)
         if page_token:
-            statement = statement.where(documents_table.c.name > _name_of_token(page_token, tenant, collection))
+            statement = statement.where(documents_table.c.name > name_of_page_token(page_token, tenant, collection))
         async with self._read() as connection:
             rows = (await connection.execute(statement.order_by(documents_table.c.name).limit(page_size + 1))).all()
         records = tuple(to_record(row) for row in rows[:page_size])
-        return DocumentPage(records, _token(tenant, collection, records[-1].name) if len(rows) > page_size else "")
+        return DocumentPage(records, make_page_token(tenant, collection, records[-1].name) if len(rows) > page_size else "")
 
     async def counts(self, tenant: str) -> tuple[dict[str, int], int]:
         """Documents by state's value, and passages."""
@@ -389,24 +350,3 @@ def _at_revision(tenant: str, document_id: str, revision: int) -> tuple[Any, ...
 
 def _not_found(document_id: str) -> NotFound:
     return NotFound(f"there is no document {document_id!r}", field="document_id")
-
-
-# --- page tokens ----------------------------------------------------------------------------------------------------
-
-
-def _token(tenant: str, collection: str, name: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([_list_identity(tenant, collection), name]).encode()).decode()
-
-
-def _name_of_token(token: str, tenant: str, collection: str) -> str:
-    try:
-        identity, name = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise InvalidInput("the page token is not one of ours: leave it empty to start at the first page", field="page_token") from error
-    if identity != _list_identity(tenant, collection) or not isinstance(name, str):
-        raise InvalidInput("the page token belongs to another list: leave it empty to start at the first page", field="page_token")
-    return name
-
-
-def _list_identity(tenant: str, collection: str) -> str:
-    return hashlib.sha256(json.dumps([tenant, collection]).encode()).hexdigest()[:16]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 
-from router.stores.documents import DocumentRecord, DocumentState, Failure
+from router.stores.documents import DocumentRecord, DocumentState, Failure, NewDocument, Standing
 from router.types import Chunk, Metadata, Span
 
 SCHEMA_VERSION = 1
@@ -78,6 +79,8 @@ RECORD_COLUMNS = [
         "id", "name", "title", "collection", "mime_type", "metadata", "state", "failure", "chunk_count", "size_bytes", "ingested_at",
     )
 ]  # fmt: skip
+REPLACED_COLUMNS = [column.name for column in documents_table.c if column.name not in {"tenant", "id", "revision", "stale"}]
+"""What a new version of a document brings."""
 STANDING_COLUMNS = [
     documents_table.c[name] for name in ("id", "revision", "fingerprint", "mime_type", "chunk_count", "state", "stale", "failure")
 ]
@@ -94,6 +97,27 @@ SELECT_CHUNKS: Select[Any] = select(
     documents_table.c.title,
     documents_table.c.metadata,
 ).join_from(chunks_table, documents_table)
+
+
+def document_values(tenant: str, document: NewDocument) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "id": document.id,
+        "name": document.name,
+        "collection": document.collection,
+        "title": document.title,
+        "mime_type": document.mime_type,
+        "metadata": json.dumps(dict(document.metadata)),
+        "fingerprint": document.fingerprint,
+        "size_bytes": document.size_bytes,
+        "chunk_count": len(document.chunks),
+        "state": DocumentState.DURABLE.value,
+        "failure": None,
+        "revision": 1,
+        "stale": False,
+        "ingested_at": time.time_ns() // 1000,
+        "text": document.text,
+    }
 
 
 def chunk_values(tenant: str, chunk: Chunk) -> dict[str, Any]:
@@ -122,6 +146,11 @@ def to_chunk(row: Any) -> Chunk:
         metadata=_to_metadata(row.metadata),
         document_name=row.document_name,
     )
+
+
+def to_standing(row: Any) -> Standing:
+    state = None if row.state == DELETING else DocumentState(row.state)
+    return Standing(row.revision, row.fingerprint, row.mime_type, row.chunk_count, state, row.stale, to_failure(row.failure))
 
 
 def to_record(row: Any) -> DocumentRecord:

@@ -43,12 +43,20 @@ async def test_text_and_facts_need_no_child(parser: Parser) -> None:
 
 async def test_a_child_that_died_is_replaced(parser: Parser) -> None:
     await parser.load(GOOD, PDF)
-    os.kill(parser.child_pid or 0, signal.SIGSTOP)
+    first = parser.child_pid or 0
+    os.kill(first, signal.SIGSTOP)
     waiting = asyncio.create_task(parser.load(GOOD, PDF))
     await asyncio.sleep(0.05)
-    os.kill(parser.child_pid or 0, signal.SIGKILL)
-    with pytest.raises(DocumentRejected, match="died") as caught:
-        await waiting
+    os.kill(first, signal.SIGKILL)
+    assert (await waiting).title == "The engine"
+    assert parser.child_pid != first
+
+
+async def test_a_file_on_which_a_new_child_dies_is_given_up(parser: Parser, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.executable", "/bin/false")
+        with pytest.raises(DocumentRejected, match="died") as caught:
+            await parser.load(GOOD, PDF)
     assert caught.value.reason == "BROKEN"
     assert (await parser.load(GOOD, PDF)).title == "The engine"
 

@@ -15,9 +15,10 @@ from router.corpus.chunk import document_id
 from router.corpus.graph_builder import NameGraphBuilder
 from router.corpus.service import Corpus
 from router.errors import InternalError, InvalidInput, NotFound, StoreUnavailable
-from router.settings import CorpusSettings, JournalSettings, WalkSettings
-from router.stores.base import GraphBatch
+from router.settings import CorpusSettings, JournalSettings, MilvusSettings, WalkSettings
+from router.stores.base import GraphBatch, VectorStore
 from router.stores.journal import Journal, open_journal
+from router.stores.milvus import MilvusVectorStore
 from router.stores.mirror import GraphMirror
 from router.testing.fakes import HashEmbedder, InMemoryGraphStore, InMemoryVectorStore, SimpleRecogniser
 from router.types import Chunk, Matrix
@@ -46,7 +47,7 @@ class World:
     """Everything that a corpus needs; outlives it, as stores outlive a process."""
 
     folder: Path
-    vectors: InMemoryVectorStore = field(default_factory=InMemoryVectorStore)
+    vectors: VectorStore = field(default_factory=InMemoryVectorStore)
     graph: InMemoryGraphStore = field(default_factory=InMemoryGraphStore)
     embedder: HashEmbedder = field(default_factory=HashEmbedder)
     log: Log = field(default_factory=Log)
@@ -393,3 +394,19 @@ async def test_many_facts(world: World, corpus: Corpus) -> None:
     content = "".join(f"subject {number % 5000}\trelation {number % 7}\tobject {number}\n" for number in range(30_000)).encode()
     assert states(await ingest(corpus, Upload("kg.tsv", content)), "kg.tsv") == [DURABLE, SEARCHABLE]
     assert (await corpus.stats("t")).graph["facts"] == 30_000
+
+
+async def test_on_milvus_lite(world: World, tmp_path: Path) -> None:
+    milvus = await MilvusVectorStore.open(MilvusSettings(), tmp_path, space="hash", dimension=world.embedder.dimension)
+    world.vectors = milvus
+    async with world.open() as (corpus, _):
+        await ingest(corpus, ADA, ENGINE, FACTS)
+        await ingest(corpus, replace(ENGINE, content=b"Charles Babbage built the Analytical Engine."))
+        stats = await corpus.stats("t")
+        assert stats.vector_count == stats.chunk_count == 2
+        (vector,) = await world.embedder.embed(["The Analytical Engine that Babbage built"])
+        (hit,) = await milvus.search("t", vector, 1)
+        assert hit.chunk_id in {chunk.id for chunk in (await world.graph.load("t")).chunks if chunk.title == "engine"}
+        assert await corpus.delete("t", document_id("t", "engine.md")) == 1
+        assert await milvus.count("t") == 1
+    await milvus.aclose()

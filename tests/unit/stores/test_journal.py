@@ -17,8 +17,8 @@ from router.errors import ConfigurationError, Conflict, InternalError, InvalidIn
 from router.settings import JournalSettings
 from router.stores import database
 from router.stores.base import PassageStore
-from router.stores.documents import DocumentState, Failure
-from router.stores.journal import Journal, NewDocument, open_journal
+from router.stores.documents import DocumentState, Failure, NewDocument
+from router.stores.journal import Journal, open_journal
 from router.types import Chunk, Span
 
 
