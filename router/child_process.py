@@ -53,8 +53,8 @@ class SupervisedChild:
 
     Args:
         name: For logs and messages.
-        command: Port -> the command line. Secrets do not belong there: every user of the machine can read it.
-        log_path: Where its output goes; started anew when it has grown past 4 MiB.
+        command: Port -> the command line, with absolute paths. Secrets do not belong there: every user of the machine can read it.
+        log_path: Where its output goes; started anew when it has grown past 4 MiB. The child runs in that folder.
         ready: Port -> returns when the server serves, raises a RouterError or OSError while it does not.
         start_timeout_s: How long a start may take.
         env: Environment of the child; None: ours.
@@ -128,6 +128,8 @@ class SupervisedChild:
                 stdout=output,
                 stderr=output,
                 env=dict(self._env) if self._env is not None else None,
+                # Some servers write beside where they were started.
+                cwd=self._log_path.parent,
                 start_new_session=True,
             )
         await self._wait_until_ready(self._process)

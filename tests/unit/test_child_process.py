@@ -192,6 +192,13 @@ async def test_the_environment_is_the_given_one(tmp_path: Path) -> None:
     assert "by-environment" not in command_line
 
 
+async def test_what_it_writes_where_it_stands_lies_beside_its_log(tmp_path: Path) -> None:
+    child = new_child(tmp_path, f"open('dropped', 'w').close(){SERVER}")
+    await child.start()
+    await child.aclose()
+    assert (tmp_path / "logs" / "dropped").exists()
+
+
 PARENT = """
     import asyncio, sys
     from pathlib import Path
