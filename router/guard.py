@@ -26,7 +26,9 @@ def check_query(query: Query) -> None:
     for number, part in enumerate(query.parts):
         if not isinstance(part, TextPart):
             raise NotImplementedYet(
-                "this release answers questions in words; pictures are not embedded yet", reason="PICTURES_NOT_EMBEDDED", field=f"query.parts[{number}]"
+                "this release answers questions in words; pictures are not embedded yet",
+                reason="PICTURES_NOT_EMBEDDED",
+                field=f"query.parts[{number}]",
             )
         if not part.text.strip():
             raise InvalidInput("the text is empty: write a question", field=f"query.parts[{number}].text")
@@ -36,5 +38,7 @@ def check_query(query: Query) -> None:
         raise InvalidInput(f"the history has {len(query.history)} turns; send the last {MAX_TURNS}", field="query.history")
     for number, turn in enumerate(query.history):
         if len(turn.text) > MAX_TURN_CHARS:
-            raise InvalidInput(f"the turn has {len(turn.text)} characters; at most {MAX_TURN_CHARS} are taken", field=f"query.history[{number}].text")
+            raise InvalidInput(
+                f"the turn has {len(turn.text)} characters; at most {MAX_TURN_CHARS} are taken", field=f"query.history[{number}].text"
+            )
     check_filter(query.filter, "query.filter")

@@ -17,7 +17,9 @@ NOTHING = Recognised((), ())
 
 
 def passage(identity: str, title: str, text: str, *, document: str = "", ordinal: int = 0, **metadata: str) -> Chunk:
-    return Chunk(identity, document or f"doc-{identity}", "main", ordinal, title, (), text, Span(0, len(text)), metadata, document or identity)
+    return Chunk(
+        identity, document or f"doc-{identity}", "main", ordinal, title, (), text, Span(0, len(text)), metadata, document or identity
+    )
 
 
 class Passages:

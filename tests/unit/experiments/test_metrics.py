@@ -14,7 +14,9 @@ def question(identity: str, *gold: str, answers: tuple[str, ...] = ()) -> Questi
 
 
 def item(name: str, text: str = "") -> Evidence:
-    return Evidence(f"chunk-{name}", EvidenceKind.PASSAGE, name, text, (Provenance("vector", 1, 1.0, "cosine"),), document_id=name, uri=name)
+    return Evidence(
+        f"chunk-{name}", EvidenceKind.PASSAGE, name, text, (Provenance("vector", 1, 1.0, "cosine"),), document_id=name, uri=name
+    )
 
 
 def test_recall_and_all_gold_by_hand() -> None:

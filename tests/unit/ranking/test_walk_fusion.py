@@ -41,7 +41,9 @@ async def fusion(tmp_path) -> WalkFusion:
 
 
 async def test_the_walk_reaches_what_no_list_has(tmp_path) -> None:
-    fused = await (await fusion(tmp_path)).fuse(request({"vector": listed("vector", "incident", "menu"), "graph": Retrieved(())}, {"vector": 1.0, "graph": 1.0}))
+    fused = await (await fusion(tmp_path)).fuse(
+        request({"vector": listed("vector", "incident", "menu"), "graph": Retrieved(())}, {"vector": 1.0, "graph": 1.0})
+    )
     ids = [item.id for item in fused]
     assert {"supplier", "person"} <= set(ids)
     assert ids.index("supplier") < ids.index("person")

@@ -61,7 +61,9 @@ async def ask(tmp_path, embedder):
         database.is_up = up
         linked = await NameLinker(mirror).link(TENANT, text)
         probe = Probe(np.zeros(384, np.float32), (), linked, is_recent=False)
-        return await retriever.search(RetrievalRequest(Query((TextPart(text),), filter=where), probe, Caller(TENANT, "r", Deadline.after(9)), 8))
+        return await retriever.search(
+            RetrievalRequest(Query((TextPart(text),), filter=where), probe, Caller(TENANT, "r", Deadline.after(9)), 8)
+        )
 
     return search
 

@@ -35,7 +35,9 @@ async def test_a_passage_is_linked_to_the_one_whose_title_it_names(tmp_path) -> 
 
 async def test_neighbouring_passages_of_a_document_are_linked(tmp_path) -> None:
     snapshot = await snapshot_of(
-        tmp_path, *(passage(str(n), "Long Report", f"part {n}", document="report", ordinal=n) for n in range(3)), passage("x", "Other", "text")
+        tmp_path,
+        *(passage(str(n), "Long Report", f"part {n}", document="report", ordinal=n) for n in range(3)),
+        passage("x", "Other", "text"),
     )
     assert snapshot.weights[snapshot.node("0"), snapshot.node("1")] == WalkSettings().neighbour_edge_weight
     assert snapshot.weights[snapshot.node("0"), snapshot.node("2")] == 0.0
@@ -56,7 +58,11 @@ async def test_structured_facts_link_their_entities(tmp_path) -> None:
 
 async def test_names_in_a_question_are_found_longest_first(tmp_path) -> None:
     snapshot = await snapshot_of(tmp_path, passage("a", "Aster", "x"), passage("b", "Aster Foundry North", "y"), passage("c", "Weld", "z"))
-    assert [name.entity.name for name in snapshot.names_in("Does Weld visit Aster Foundry North or Aster?")] == ["Aster Foundry North", "Aster", "Weld"]
+    assert [name.entity.name for name in snapshot.names_in("Does Weld visit Aster Foundry North or Aster?")] == [
+        "Aster Foundry North",
+        "Aster",
+        "Weld",
+    ]
 
 
 def test_an_empty_graph_can_be_walked() -> None:
