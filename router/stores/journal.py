@@ -71,7 +71,7 @@ class Journal:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._upsert = _UPSERTS[engine.dialect.name]
+        self._upsert_documents = _upsert_documents(engine.dialect.name)
         self._one_writer = asyncio.Lock()  # SQLite has one; waiting here costs less than its busy handler
         self._waiting: list[_Put] = []
         self._committer: asyncio.Task[None] | None = None
@@ -130,11 +130,7 @@ class Journal:
 
     async def _put(self, connection: AsyncConnection, documents: Sequence[tuple[str, NewDocument]]) -> None:
         # Three statements for the whole group: the way to the database's thread and back costs more than a statement.
-        upsert = self._upsert(documents_table)
-        replacement = {name: upsert.excluded[name] for name in REPLACED_COLUMNS}
-        replacement |= {"revision": documents_table.c.revision + 1, "stale": True}
-        rows = [document_values(tenant, document) for tenant, document in documents]
-        await connection.execute(upsert.on_conflict_do_update(index_elements=["tenant", "id"], set_=replacement), rows)
+        await connection.execute(self._upsert_documents, [document_values(tenant, document) for tenant, document in documents])
         await connection.execute(_DELETE_CHUNKS, [{"of_tenant": tenant, "of_document": document.id} for tenant, document in documents])
         if chunks := [chunk_values(tenant, chunk) for tenant, document in documents for chunk in document.chunks]:
             await connection.execute(insert(chunks_table), chunks)
@@ -338,6 +334,13 @@ async def _check_schema(connection: AsyncConnection) -> None:
             reason="JOURNAL_SCHEMA",
             field="journal.url",
         )
+
+
+def _upsert_documents(dialect: str) -> Any:
+    upsert = _UPSERTS[dialect](documents_table)
+    replacement = {name: upsert.excluded[name] for name in REPLACED_COLUMNS}
+    replacement |= {"revision": documents_table.c.revision + 1, "stale": True}
+    return upsert.on_conflict_do_update(index_elements=["tenant", "id"], set_=replacement)
 
 
 def _of_document(column: Column[Any], tenant: str, document_id: str) -> tuple[Any, Any]:
