@@ -1,0 +1,5 @@
+"""The command `graphrag-router`."""
+
+from router.cli.main import main
+
+__all__ = ["main"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from router.engine import Engine, Source
 from router.errors import RouterError
-from router.generation.base import Generator, Written
+from router.generation.base import Generator, GeneratorEvent, Written
 from router.ranking.symmetric import ReciprocalRankFusion
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.probe import Prober
@@ -80,7 +80,7 @@ class TablePolicy:
 class QuotingGenerator:
     """Answers with the text of the best evidence, word by word, and cites it."""
 
-    async def generate(self, query: Query, retrieval: Retrieval, caller: Caller) -> AsyncIterator[Token | Citation | Notice | Written]:
+    async def generate(self, query: Query, retrieval: Retrieval, caller: Caller) -> AsyncIterator[GeneratorEvent]:
         if not retrieval.evidence:
             yield Token("Nothing was found.")
             yield Written("Nothing was found.", found=False, citations=(), generator="quoting")
@@ -95,6 +95,21 @@ class QuotingGenerator:
         notice = Notice("QUOTED", "the answer is a quotation")
         yield notice
         yield Written(text, found=True, citations=(citation,), generator="quoting", notices=(notice,))
+
+
+class StuckGenerator:
+    """Says one word and then nothing more; tells when it was made to stop."""
+
+    def __init__(self) -> None:
+        self.cancelled = asyncio.Event()
+
+    async def generate(self, query: Query, retrieval: Retrieval, caller: Caller) -> AsyncIterator[GeneratorEvent]:
+        yield Token("Well ")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
 
 
 def small_engine(

@@ -17,7 +17,7 @@ from router.pb import router_service_pb2 as router_pb
 from router.pb import types_pb2 as pb
 from router.settings import RetrievalSettings
 from router.testing.corpus import InMemoryCorpus
-from router.testing.engine import ListRetriever, StuckRetriever, small_engine
+from router.testing.engine import ListRetriever, StuckGenerator, StuckRetriever, small_engine
 from router.types import Caller, Query, Retrieval, Token
 from tests.integration.grpc_service import PASSAGE, SmallApp, failed, running
 
@@ -25,21 +25,6 @@ QUESTION = pb.Query(parts=[pb.Part(text="Who keeps the secret lantern?")])
 RETRIEVE = router_pb.RetrieveRequest(query=QUESTION)
 ROUTE = router_pb.RouteRequest(query=QUESTION)
 KEYS = [{"tenant": "ada", "key": "key-of-ada"}, {"tenant": "bob", "key": "key-of-bob"}]
-
-
-class StuckGenerator:
-    """Says one word and then nothing more; tells when it was made to stop."""
-
-    def __init__(self) -> None:
-        self.cancelled = asyncio.Event()
-
-    async def generate(self, query: Query, retrieval: Retrieval, caller: Caller) -> AsyncIterator[Any]:
-        yield Token("Well ")
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
 
 
 async def _soon(event: asyncio.Event) -> None:

@@ -1,0 +1,140 @@
+"""`ask`, `route` and `retrieve`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from router.cli import documents, render
+from router.cli.options import (
+    DEFAULT_TARGET,
+    DEFAULT_TIMEOUT_S,
+    Filters,
+    Fusion,
+    Json,
+    Key,
+    Limit,
+    Policy,
+    Question,
+    Sources,
+    Target,
+    Timeout,
+    Tls,
+    connected,
+    print_json,
+    query_of,
+)
+from router.types import Answer, AnswerEvent, RouteDecision, Token
+
+
+def ask(
+    question: Question,
+    source: Sources = None,
+    policy: Policy = "",
+    limit: Limit = 0,
+    fusion: Fusion = "",
+    where: Filters = None,
+    target: Target = DEFAULT_TARGET,
+    api_key: Key = None,
+    tls: Tls = False,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Answer a question: the decision first, then the answer as it is written, then what it rests on."""
+    query = query_of(question, where)
+    with connected(target, api_key, tls, timeout, as_json) as client:
+        if as_json:
+            print_json(documents.of_answer(client.answer(query, sources=source or (), policy=policy, limit=limit, fusion=fusion)))
+        else:
+            _show(client.stream_answer(query, sources=source or (), policy=policy, limit=limit, fusion=fusion))
+
+
+def _show(events: Iterator[AnswerEvent]) -> None:
+    console = render.screen()
+    text = render.StreamedText(console)
+    answer = None
+    try:
+        for event in events:
+            match event:
+                case RouteDecision():
+                    render.show_decision(console, event)
+                case Token():
+                    text.add(event.text)
+                case Answer():
+                    answer = event
+    finally:
+        text.end()
+    if answer is not None:
+        _show_grounds(answer)
+
+
+def _show_grounds(answer: Answer) -> None:
+    console = render.screen()
+    sources = render.cited(answer.citations, answer.retrieval.evidence)
+    if sources:
+        console.print("\nSources")
+        render.show_evidence(console, sources)
+    console.print()
+    render.show_reports(console, answer.retrieval.sources)
+    render.show_notices(console, answer.notices)
+    console.print(f"({answer.generator}, {answer.timings.total_s:.2f} s)", style="dim")
+
+
+def route(
+    question: Question,
+    every: Annotated[bool, typer.Option("--all", help="Show what every policy decides.")] = False,
+    policy: Policy = "",
+    where: Filters = None,
+    target: Target = DEFAULT_TARGET,
+    api_key: Key = None,
+    tls: Tls = False,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Show where the answer would be looked for; nothing is retrieved."""
+    if every and policy:
+        raise typer.BadParameter("--all asks every policy; leave --policy out", param_hint="--policy")
+    query = query_of(question, where)
+    with connected(target, api_key, tls, timeout, as_json) as client:
+        if every:
+            decision, alternatives, notices = client.route_all(query)
+        else:
+            decision, alternatives, notices = client.route(query, policy=policy), (), ()
+    if as_json:
+        print_json(documents.of_routing(decision, alternatives, notices))
+        return
+    console = render.screen()
+    for shown in alternatives or (decision,):
+        render.show_decision(console, shown)
+    render.show_notices(console, notices)
+
+
+def retrieve(
+    question: Question,
+    source: Sources = None,
+    policy: Policy = "",
+    limit: Limit = 0,
+    fusion: Fusion = "",
+    where: Filters = None,
+    target: Target = DEFAULT_TARGET,
+    api_key: Key = None,
+    tls: Tls = False,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Show the evidence for a question, fused and best first, without an answer."""
+    query = query_of(question, where)
+    with connected(target, api_key, tls, timeout, as_json) as client:
+        retrieval = client.retrieve(query, sources=source or (), policy=policy, limit=limit, fusion=fusion)
+    if as_json:
+        print_json(documents.of_retrieval(retrieval))
+        return
+    console = render.screen()
+    render.show_decision(console, retrieval.decision)
+    if not retrieval.evidence:
+        console.print("Nothing was found.")
+    render.show_evidence(console, enumerate(retrieval.evidence, start=1), with_text=True)
+    render.show_reports(console, retrieval.sources)
+    render.show_notices(console, retrieval.notices)

@@ -1,0 +1,123 @@
+"""The JSON forms of `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from router.corpus.base import CorpusStats, DocumentRecord, Failure
+from router.types import Answer, Citation, Evidence, Notice, Retrieval, RouteDecision, SourceReport, Timings
+
+Document = dict[str, Any]
+
+
+def of_answer(answer: Answer) -> Document:
+    return {
+        "answer": answer.text,
+        "found": answer.found,
+        "citations": [_citation(citation) for citation in answer.citations],
+        **of_retrieval(answer.retrieval),
+        "generator": answer.generator,
+        "timings": _timings(answer.timings),
+        "warnings": _notices(answer.notices),
+    }
+
+
+def of_retrieval(retrieval: Retrieval) -> Document:
+    return {
+        "decision": of_decision(retrieval.decision),
+        "evidence": [_evidence(item) for item in retrieval.evidence],
+        "sources": [_report(report) for report in retrieval.sources],
+        "timings": _timings(retrieval.timings),
+        "warnings": _notices(retrieval.notices),
+    }
+
+
+def of_routing(decision: RouteDecision, alternatives: Sequence[RouteDecision] = (), notices: Sequence[Notice] = ()) -> Document:
+    return {
+        "decision": of_decision(decision),
+        "alternatives": [of_decision(alternative) for alternative in alternatives],
+        "warnings": _notices(notices),
+    }
+
+
+def of_decision(decision: RouteDecision) -> Document:
+    return {
+        "policy": decision.policy,
+        "reason": decision.reason,
+        "routes": [
+            {"source": route.source, "probability": route.probability, "selected": route.selected, "reason": route.reason}
+            for route in decision.routes
+        ],
+    }
+
+
+def of_record(record: DocumentRecord) -> Document:
+    return {
+        "id": record.id,
+        "name": record.name,
+        "title": record.title,
+        "collection": record.collection,
+        "mime_type": record.mime_type,
+        "metadata": {name: list(value) if isinstance(value, tuple) else value for name, value in record.metadata.items()},
+        "state": record.state.value,
+        "failure": of_failure(record.failure),
+        "chunk_count": record.chunk_count,
+        "size_bytes": record.size_bytes,
+        "ingested_at": record.ingested_at.isoformat(),
+    }
+
+
+def of_failure(failure: Failure | None) -> Document | None:
+    return {"reason": failure.reason, "message": failure.message, "retryable": failure.retryable} if failure else None
+
+
+def of_stats(stats: CorpusStats) -> Document:
+    return {
+        "documents": dict(stats.documents),
+        "chunk_count": stats.chunk_count,
+        "vector_count": stats.vector_count,
+        "graph": dict(stats.graph),
+        "warnings": _notices(stats.notices),
+    }
+
+
+def _evidence(item: Evidence) -> Document:
+    return {
+        "id": item.id,
+        "document_id": item.document_id,
+        "title": item.title,
+        "text": item.text,
+        "sources": list(item.sources),
+        "score": item.score,
+        "uri": item.uri,
+        "recorded": item.recorded,
+    }
+
+
+def _citation(citation: Citation) -> Document:
+    span = {"start": citation.span.start, "end": citation.span.end}
+    return {"marker": citation.marker, "evidence_id": citation.evidence_id, "span": span}
+
+
+def _report(report: SourceReport) -> Document:
+    return {
+        "source": report.source,
+        "code": report.code.name,
+        "latency_ms": _milliseconds(report.latency_s),
+        "count": report.count,
+        "message": report.message,
+    }
+
+
+def _notices(notices: Sequence[Notice]) -> list[Document]:
+    return [{"reason": notice.reason, "message": notice.message} for notice in notices]
+
+
+def _timings(timings: Timings) -> Document:
+    stages = {stage: _milliseconds(seconds) for stage, seconds in timings.stages_s.items()}
+    return {"stages_ms": stages, "total_ms": _milliseconds(timings.total_s)}
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)

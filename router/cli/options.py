@@ -1,0 +1,91 @@
+"""Options that several commands have, and the connection that they describe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from router.cli.failures import told
+from router.client import DEFAULT_TARGET, RouterClient
+from router.types import Condition, Filter, Query, TextPart
+
+Target = Annotated[str, typer.Option(envvar="GRAPHRAG_ROUTER_TARGET", metavar="HOST:PORT", help="Where the service listens.")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        envvar="GRAPHRAG_ROUTER_API_KEY",
+        show_envvar=True,
+        help="Credential. Better given by the environment: others on this machine can read a command line.",
+    ),
+]
+Tls = Annotated[bool, typer.Option("--tls", help="Connect with TLS.")]
+Timeout = Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="Longest wait for the whole call.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+Question = Annotated[str, typer.Argument(help="The question, in words.")]
+Sources = Annotated[list[str] | None, typer.Option("--source", metavar="NAME", help="Ask this source and do not route; repeatable.")]
+Policy = Annotated[str, typer.Option(metavar="NAME", help="The policy that routes. Default: the configured chain.")]
+Limit = Annotated[int, typer.Option(metavar="N", help="Evidence at most, 1 to 100. 0: the configured number.")]
+Fusion = Annotated[str, typer.Option(metavar="NAME", help="walk, rrf or weighted. Default: the configured one.")]
+Filters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        metavar="FIELD=VALUE",
+        help='Only documents whose metadata has this value; repeatable, all must hold. Numbers and true/false are taken as such; "2024" in '
+        "double quotes is text.",
+    ),
+]
+
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings file (YAML). Default: the one ROUTER_CONFIG names.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a setting, such as server.port=0; repeatable.")
+]
+
+DEFAULT_TIMEOUT_S = 60.0
+
+__all__ = ["DEFAULT_TARGET"]
+
+
+@contextmanager
+def connected(target: str, api_key: str | None, tls: bool, timeout_s: float, as_json: bool) -> Iterator[RouterClient]:
+    """A client; failures inside are told and end the command."""
+    with told(as_json), RouterClient(target, api_key=api_key, tls=tls, timeout_s=timeout_s) as client:
+        yield client
+
+
+def query_of(question: str, filters: Sequence[str] | None) -> Query:
+    return Query((TextPart(question),), filter=Filter(must=tuple(map(_condition, filters or ()))))
+
+
+def overrides_of(assignments: Sequence[str] | None) -> dict[str, str]:
+    """`PATH=VALUE` options as the settings take them."""
+    overrides = {}
+    for assignment in assignments or ():
+        path, equals, value = assignment.partition("=")
+        if not (path and equals):
+            raise typer.BadParameter(f"{assignment!r} is not of the form PATH=VALUE", param_hint="--set")
+        overrides[path] = value
+    return overrides
+
+
+def print_json(document: Any) -> None:
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _condition(assignment: str) -> Condition:
+    field, equals, text = assignment.partition("=")
+    if not (field and equals):
+        raise typer.BadParameter(f"{assignment!r} is not of the form FIELD=VALUE", param_hint="--filter")
+    try:
+        value = json.loads(text, parse_constant=str)
+    except json.JSONDecodeError:
+        value = text
+    return Condition(field, equals=value if isinstance(value, str | int | float) else text)

@@ -1,0 +1,115 @@
+"""How decisions, evidence and answers look on a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from router.types import Citation, Evidence, Notice, RouteDecision, SourceCode, SourceReport
+
+# Documents and web pages are not ours: their control characters could drive the terminal.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_AFTER_SPACE = re.compile(r"(?<=\s)")
+
+
+def screen() -> Console:
+    """Standard output. No markup: `[1]` is a citation, not a style."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def printable(text: str) -> str:
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def show_decision(console: Console, decision: RouteDecision) -> None:
+    console.print(Text.assemble(("Routed by ", "bold"), (decision.policy, "bold"), f": {printable(decision.reason)}"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+    table.add_column("source")
+    table.add_column("asked")
+    table.add_column("probability", justify="right")
+    table.add_column("reason")
+    for route in decision.routes:
+        style = "" if route.selected else "dim"
+        asked = "yes" if route.selected else "no"
+        table.add_row(route.source, asked, f"{route.probability:.2f}", Text(printable(route.reason)), style=style)
+    console.print(table)
+
+
+class StreamedText:
+    """Text that comes in pieces, wrapped between words at the width of the console."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._column = 0
+        self._held = ""
+        """The beginning of a word whose end has not come yet."""
+
+    def add(self, piece: str) -> None:
+        *words, self._held = _AFTER_SPACE.split(self._held + printable(piece))
+        for word in words:
+            self._put(word)
+
+    def end(self) -> None:
+        self._put(self._held)
+        self._held = ""
+        if self._column:
+            self._console.out()
+        self._column = 0
+
+    def _put(self, word: str) -> None:
+        if self._column and self._column + cell_len(word.rstrip()) > self._console.width:
+            self._console.out()
+            self._column = 0
+        self._console.out(word, end="", highlight=False)
+        self._column = 0 if word.endswith("\n") else self._column + cell_len(word)
+
+
+def show_evidence(console: Console, numbered: Iterable[tuple[int, Evidence]], *, with_text: bool = False) -> None:
+    """Each item with its number, where it comes from, who found it and, for graph evidence, the path that explains it."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
+    for number, item in numbered:
+        lines = [Text(printable(item.title or item.uri or item.id), style="bold")]
+        lines.append(Text(" | ".join(filter(None, [printable(item.uri), ", ".join(item.sources), "recorded" if item.recorded else ""]))))
+        lines += [Text(f"path: {path}", style="dim") for path in _paths(item)]
+        if with_text:
+            lines.append(Text(printable(item.text)))
+        table.add_row(Text(f"[{number}]"), Text("\n").join(lines))
+    console.print(table)
+
+
+def show_reports(console: Console, reports: Sequence[SourceReport]) -> None:
+    """The sources that did not simply answer."""
+    for report in reports:
+        if report.code is not SourceCode.OK:
+            code = report.code.name.lower().replace("_", " ")
+            console.print(Text(printable(f"{report.source} was {code}: {report.message}"), style="yellow"))
+
+
+def show_notices(console: Console, notices: Sequence[Notice]) -> None:
+    for notice in notices:
+        console.print(Text(printable(f"note: {notice.message}"), style="yellow"))
+
+
+def cited(citations: Sequence[Citation], evidence: Sequence[Evidence]) -> list[tuple[int, Evidence]]:
+    """The evidence that the answer cites, with its numbers, in their order."""
+    by_id = {item.id: item for item in evidence}
+    markers = {citation.marker: by_id[citation.evidence_id] for citation in citations if citation.evidence_id in by_id}
+    return sorted(markers.items(), key=lambda pair: pair[0])
+
+
+def _paths(item: Evidence) -> list[str]:
+    paths = []
+    for provenance in item.provenance:
+        if provenance.path:
+            first, *_ = provenance.path
+            steps = "".join(f" -{step.relation}-> {step.object}" for step in provenance.path)
+            paths.append(printable(first.subject + steps))
+    return list(dict.fromkeys(paths))

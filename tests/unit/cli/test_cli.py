@@ -1,0 +1,353 @@
+"""The commands against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from router.cli.main import app
+from router.errors import StoreUnavailable
+from router.testing.corpus import InMemoryCorpus
+from router.testing.engine import ListRetriever, StuckGenerator, StuckRetriever, TablePolicy, small_engine
+from router.types import Condition, EvidenceKind, Filter, Notice, Provenance, Query
+from tests.integration.grpc_service import PASSAGE, Service, SmallApp, running
+
+QUESTION = "Who keeps the lantern?"
+WEB_PAGE = replace(PASSAGE, id="page", kind=EvidenceKind.WEB_PAGE, document_id="", uri="https://example.org/lantern", title="A page")
+
+
+async def invoke(*arguments: str, stdin: str | None = None, env: dict[str, str] | None = None) -> Any:
+    return await asyncio.to_thread(
+        CliRunner().invoke, app, list(arguments), input=stdin, env={"COLUMNS": "80", "TERM": "dumb", **(env or {})}
+    )
+
+
+@asynccontextmanager
+async def command(small_app: SmallApp | None = None, **settings: Any) -> AsyncIterator[tuple[Any, Service]]:
+    """`invoke` with the address of a running service."""
+    async with running(small_app, **settings) as service:
+
+        async def on_service(*arguments: str, **more: Any) -> Any:
+            return await invoke(*arguments, "--target", service.target, **more)
+
+        yield on_service, service
+
+
+def full_app() -> SmallApp:
+    sources = {
+        "vector": ListRetriever([PASSAGE]),
+        "graph": ListRetriever(
+            [replace(PASSAGE, provenance=(Provenance("graph", 1, 0.5, "walk"),))], degraded="served from a snapshot of 12 s ago"
+        ),
+        "web": ListRetriever(error=StoreUnavailable("no network here")),
+    }
+    policies = [TablePolicy("table", dict.fromkeys(sources, 0.75)), TablePolicy("none", {})]
+    return SmallApp(engine=small_engine(sources, policies=policies))
+
+
+# --- ask, route, retrieve -------------------------------------------------------------------------------------------
+
+
+async def test_ask_shows_the_decision_the_answer_and_what_it_rests_on() -> None:
+    async with command(full_app()) as (run, _):
+        result = await run("ask", QUESTION)
+    assert result.exit_code == 0, result.output
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    assert lines[0] == "Routed by table: looked up"
+    order = [
+        next(number for number, line in enumerate(lines) if beginning in line)
+        for beginning in (
+            "vector   yes",
+            "Ada keeps the lantern lit. [1]",
+            "Sources",
+            "[1] Lanterns",
+            "graph was degraded",
+            "web was unavailable",
+        )
+    ]
+    assert order == sorted(order)
+    assert "    notes/lanterns.md | vector, graph | recorded" in lines
+    assert "    path: Ada -keeps-> lantern" in lines
+    assert "note: the answer is a quotation" in lines
+    assert max(map(len, lines)) <= 80
+
+
+async def test_ask_json_is_one_document_of_the_described_form() -> None:
+    async with command(full_app()) as (run, _):
+        result = await run("ask", QUESTION, "--json")
+    document = json.loads(result.stdout)
+    assert document["answer"] == "Ada keeps the lantern lit. [1]"
+    assert document["found"] is True
+    assert document["citations"] == [{"marker": 1, "evidence_id": "chunk-1", "span": {"start": 27, "end": 30}}]
+    assert document["decision"]["policy"] == "table"
+    assert document["decision"]["routes"][0] == {"source": "vector", "probability": 0.75, "selected": True, "reason": "the table says 0.75"}
+    (evidence,) = document["evidence"]
+    assert {"id", "document_id", "title", "text", "sources", "score", "uri"} <= evidence.keys()
+    assert (evidence["sources"], evidence["uri"]) == (["vector", "graph"], "notes/lanterns.md")
+    assert [(report["source"], report["code"], report["count"]) for report in document["sources"]] == [
+        ("vector", "OK", 1),
+        ("graph", "DEGRADED", 1),
+        ("web", "UNAVAILABLE", 0),
+    ]
+    assert document["sources"][2]["message"] == "no network here"
+    assert document["timings"]["total_ms"] > 0
+    assert document["warnings"] == [{"reason": "QUOTED", "message": "the answer is a quotation"}]
+
+
+async def test_an_answer_that_nothing_was_found_is_no_failure() -> None:
+    async with command(SmallApp(engine=small_engine({"vector": ListRetriever()}))) as (run, _):
+        said, document = await run("ask", QUESTION), await run("ask", QUESTION, "--json")
+    assert (said.exit_code, document.exit_code) == (0, 0)
+    assert "Nothing was found." in said.stdout
+    assert json.loads(document.stdout)["found"] is False
+
+
+async def test_a_long_answer_is_wrapped_between_words() -> None:
+    words = " ".join(f"word{number}" for number in range(60))
+    long = replace(PASSAGE, text=words, title="T" * 100, uri="https://example.org/" + "x" * 120)
+    async with command(SmallApp(engine=small_engine({"vector": ListRetriever([long])}))) as (run, _):
+        result = await run("ask", QUESTION)
+    assert max(len(line.rstrip()) for line in result.stdout.splitlines()) <= 80
+    assert words in " ".join(result.stdout.split())
+    assert "x" * 120 in "".join(result.stdout.split())
+
+
+async def test_documents_cannot_drive_the_terminal() -> None:
+    evil = replace(PASSAGE, text="red \x1b[31m alert\x07", title="\x1b]0;title\x07 [bold]x[/bold]")
+    async with command(SmallApp(engine=small_engine({"vector": ListRetriever([evil])}))) as (run, _):
+        for name in ("ask", "retrieve"):
+            result = await run(name, QUESTION)
+            assert not set("\x1b\x07") & set(result.stdout)
+            assert "[bold]x[/bold]" in result.stdout
+
+
+async def test_options_are_sent() -> None:
+    class Recording(ListRetriever):
+        queries: list[Query] = []  # noqa: RUF012
+
+        async def search(self, request: Any) -> Any:
+            self.queries.append(request.query)
+            return await super().search(request)
+
+    recording = Recording([PASSAGE])
+    async with command(SmallApp(engine=small_engine({"vector": recording, "web": ListRetriever([WEB_PAGE])}))) as (run, _):
+        filters = [
+            *("--filter", "year=2024", "--filter", 'code="2024"', "--filter", "draft=false"),
+            *("--filter", "ratio=0.5", "--filter", "day=2024-05-01", "--filter", "note=a=b", "--filter", "odd=NaN"),
+        ]
+        result = await run(
+            "retrieve", QUESTION, "--source", "vector", "--limit", "1", "--fusion", "rrf", "--timeout", "9", *filters, "--json"
+        )
+        both = await run("retrieve", QUESTION, "--source", "vector", "--source", "web", "--json")
+    assert result.exit_code == 0, result.output
+    assert [report["source"] for report in json.loads(result.stdout)["sources"]] == ["vector"]
+    assert len(json.loads(both.stdout)["evidence"]) == 2
+    conditions = {"year": 2024, "code": "2024", "draft": False, "ratio": 0.5, "day": "2024-05-01", "note": "a=b", "odd": "NaN"}
+    assert recording.queries[0].filter == Filter(must=tuple(Condition(name, equals=value) for name, value in conditions.items()))
+
+
+async def test_route_shows_one_decision_or_all() -> None:
+    async with command(full_app()) as (run, _):
+        one, every = await run("route", QUESTION, "--policy", "none", "--json"), await run("route", QUESTION, "--all", "--json")
+        said = await run("route", QUESTION, "--all")
+        both = await run("route", QUESTION, "--all", "--policy", "none")
+    assert json.loads(one.stdout)["decision"]["policy"] == "none"
+    assert [decision["policy"] for decision in json.loads(every.stdout)["alternatives"]] == ["table", "none"]
+    assert said.stdout.count("Routed by") == 2
+    assert both.exit_code == 2
+
+
+# --- failures -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "exit_code", "code", "reason", "field"),
+    [
+        (("ask", QUESTION, "--source", "moon"), {}, 4, "INVALID_ARGUMENT", "UNKNOWN_SOURCE", "options.sources[0]"),
+        (("ask", " "), {}, 4, "INVALID_ARGUMENT", "INVALID_INPUT", "query.parts[0].text"),
+        (("route", QUESTION, "--policy", "dice"), {}, 4, "INVALID_ARGUMENT", "UNKNOWN_POLICY", "policy"),
+        (("retrieve", QUESTION, "--filter", "1st=2"), {}, 4, "INVALID_ARGUMENT", "INVALID_INPUT", "query.filter.must[0].field"),
+        (("retrieve", QUESTION, "--limit", "101"), {}, 4, "INVALID_ARGUMENT", "INVALID_INPUT", "options.limit"),
+        (("corpus", "show", "no such"), {}, 4, "NOT_FOUND", "NOT_FOUND", "document_id"),
+        (("corpus", "delete", "no such", "--yes"), {}, 4, "NOT_FOUND", "NOT_FOUND", "document_id"),
+        (("corpus", "stats"), {"api_keys": [{"tenant": "ada", "key": "k"}]}, 5, "UNAUTHENTICATED", "CREDENTIAL_MISSING", None),
+        (("ask", QUESTION, "--source", "web"), {}, 3, "UNAVAILABLE", "ALL_SOURCES_UNAVAILABLE", None),
+        (("ask", "\udcff"), {}, 4, "INVALID_ARGUMENT", "INVALID_INPUT", "query"),
+    ],
+)
+async def test_a_failure_is_one_line_an_exit_code_and_with_json_a_document(
+    arguments: tuple[str, ...], settings: dict[str, Any], exit_code: int, code: str, reason: str, field: str | None
+) -> None:
+    async with command(full_app(), **settings) as (run, _):
+        plain, document = await run(*arguments), await run(*arguments, "--json")
+    assert (plain.exit_code, document.exit_code) == (exit_code, exit_code)
+    assert plain.stderr.startswith("error: ")
+    assert plain.stderr.count("\n") == 1
+    error = json.loads(document.stdout)["error"]
+    assert (error["code"], error["reason"], error["field"]) == (code, reason, field)
+    assert error["message"]
+
+
+async def test_a_missing_service_is_said_with_the_remedy() -> None:
+    async with running() as service:
+        target = service.target
+    result = await invoke("ask", QUESTION, "--json", env={"GRAPHRAG_ROUTER_TARGET": target})
+    assert result.exit_code == 3
+    assert target in result.stderr
+    assert "graphrag-router serve" in result.stderr
+    assert json.loads(result.stdout)["error"]["reason"] == "SERVICE_UNREACHABLE"
+
+
+async def test_time_that_is_up_has_its_own_exit_code() -> None:
+    async with command(SmallApp(engine=small_engine({"vector": ListRetriever([PASSAGE])}, generator=StuckGenerator()))) as (run, _):
+        said = await run("ask", QUESTION, "--timeout", "0.5")
+        result = await run("ask", QUESTION, "--timeout", "0.5", "--json")
+    assert (said.exit_code, result.exit_code) == (6, 6)
+    assert said.stdout.endswith("Well \n")
+    assert json.loads(result.stdout)["error"]["code"] == "DEADLINE_EXCEEDED"
+
+
+@pytest.mark.parametrize("wrong", [["ask"], ["ask", "q", "--filter", "year"], ["ask", "q", "--limit", "many"], ["dance"]])
+async def test_wrong_usage(wrong: list[str]) -> None:
+    assert (await invoke(*wrong)).exit_code == 2
+
+
+async def test_the_key_comes_from_the_environment_and_is_shown_nowhere() -> None:
+    async with command(api_keys=[{"tenant": "ada", "key": "secret-key"}]) as (run, _):
+        result = await run("corpus", "stats", env={"GRAPHRAG_ROUTER_API_KEY": "secret-key"})
+        assert result.exit_code == 0, result.output
+        shown = await run("corpus", "stats", "--help", env={"GRAPHRAG_ROUTER_API_KEY": "secret-key"})
+        assert "secret-key" not in shown.output
+
+
+async def test_help_explains_the_exit_codes() -> None:
+    for arguments in (["--help"], ["ask", "--help"], ["ingest", "--help"]):
+        result = await invoke(*arguments)
+        assert result.exit_code == 0
+        assert "130 stopped by Ctrl-C" in " ".join(result.stdout.split())
+
+
+# --- documents ------------------------------------------------------------------------------------------------------
+
+
+async def test_ingest_names_what_was_not_taken(tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    (folder / "guides").mkdir(parents=True)
+    (folder / "guides" / "a.md").write_text("Ada keeps the lantern lit.")
+    (folder / "b.txt").write_text("Bob sleeps.")
+    (folder / ".hidden.txt").write_text("no")
+    good, metadata = await asyncio.to_thread(_write, tmp_path)
+    corpus = InMemoryCorpus()
+    async with command(SmallApp(corpus=corpus)) as (run, _):
+        first = await run("ingest", str(folder), str(good), "--collection", "notes", "--metadata", str(metadata), "--json")
+        assert first.exit_code == 0, first.output
+        assert {name: json.loads(first.stdout)[name] for name in ("documents", "searchable", "unchanged", "failed", "chunk_count")} == {
+            "documents": 3,
+            "searchable": 3,
+            "unchanged": 0,
+            "failed": [],
+            "chunk_count": 3,
+        }
+        (folder / "empty.txt").touch()
+        (folder / "picture.png").write_bytes(b"\x89PNG")
+        again = await run("ingest", str(folder))
+        assert again.exit_code == 1
+        assert "not taken: empty.txt: EMPTY: the document is empty" in again.stdout
+        assert "not taken: picture.png: UNSUPPORTED_TYPE: " in again.stdout
+        assert "4 documents" in again.stdout
+        listed = json.loads((await run("corpus", "list", "--collection", "notes", "--json")).stdout)["documents"]
+    assert [(record["name"], record["metadata"]) for record in listed] == [
+        ("b.txt", {"year": 2024, "tags": ["a", "b"], "day": "2024-05-01"}),
+        ("c.txt", {"year": 2024, "tags": ["a", "b"], "day": "2024-05-01"}),
+        ("guides/a.md", {"year": 2025, "tags": ["a", "b"], "day": "2024-05-01"}),
+    ]
+
+
+def _write(folder: Path) -> tuple[Path, Path]:
+    good, metadata = folder / "c.txt", folder / "metadata.yaml"
+    good.write_text("Cy reads.")
+    metadata.write_text("'*': {year: 2024, tags: [a, b], day: 2024-05-01}\n'guides/*': {year: 2025}\n")
+    return good, metadata
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "year: 2024\n", "'*': {year: {deep: 1}}\n", "'*': [\n"])
+async def test_wrong_metadata_is_wrong_usage(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "m.yaml").write_text(text)
+    result = await invoke("ingest", str(tmp_path / "a.txt"), "--metadata", str(tmp_path / "m.yaml"))
+    assert result.exit_code == 2
+    assert "--metadata" in result.stderr
+
+
+async def test_a_name_that_is_not_unicode_is_sent_by_its_numbers(tmp_path: Path) -> None:
+    with open(os.fsencode(tmp_path) + b"/caf\xe9.txt", "w") as file:  # noqa: ASYNC230
+        file.write("Ada.")
+    async with command() as (run, _):
+        assert (await run("ingest", str(tmp_path))).exit_code == 0
+        listed = json.loads((await run("corpus", "list", "--json")).stdout)["documents"]
+    assert [record["name"] for record in listed] == ["caf\\xe9.txt"]
+
+
+async def test_ingest_without_service_or_files(tmp_path: Path) -> None:
+    async with running() as service:
+        target = service.target
+    assert (await invoke("ingest", str(tmp_path), "--target", target)).exit_code == 2
+    (tmp_path / "a.txt").write_text("a")
+    assert (await invoke("ingest", str(tmp_path), "--target", target)).exit_code == 3
+    assert (await invoke("ingest", str(tmp_path / "none.txt"))).exit_code == 2
+
+
+async def test_corpus_commands(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Ada keeps the lantern lit.")
+    corpus = InMemoryCorpus()
+    corpus.notices = (Notice("GRAPH_DOWN", "the graph database is down: start it"),)
+    async with command(SmallApp(corpus=corpus)) as (run, _):
+        await run("ingest", str(tmp_path))
+        (record,) = json.loads((await run("corpus", "list", "--json")).stdout)["documents"]
+        assert record["id"] in "".join((await run("corpus", "list")).stdout.split())
+        shown = await run("corpus", "show", record["id"])
+        assert "Ada keeps the lantern lit." in shown.stdout
+        assert json.loads((await run("corpus", "show", record["id"], "--json")).stdout) == {
+            "document": record,
+            "text": "Ada keeps the lantern lit.",
+        }
+        stats = await run("corpus", "stats")
+        assert "the graph database is down: start it" in stats.stdout
+        assert json.loads((await run("corpus", "stats", "--json")).stdout)["documents"] == {"searchable": 1}
+        kept = await run("corpus", "delete", record["id"], stdin="n\n")
+        assert kept.exit_code == 1
+        gone = await run("corpus", "delete", record["id"], "--yes", "--json")
+        assert json.loads(gone.stdout) == {"document_id": record["id"], "chunk_count": 1}
+        assert json.loads((await run("corpus", "list", "--json")).stdout) == {"documents": []}
+
+
+# --- Ctrl-C ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+async def test_ctrl_c_cancels_the_call(more: list[str]) -> None:
+    stuck = StuckRetriever()
+    async with running(SmallApp(engine=small_engine({"vector": stuck}))) as service:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "from router.cli import main; main()", "ask", QUESTION, "--target", service.target, *more),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            await stuck.asked.wait()
+            process.send_signal(signal.SIGINT)
+            _, errors = await process.communicate()
+            await stuck.cancelled.wait()
+    assert process.returncode == 130
+    assert b"Traceback" not in errors
