@@ -22,7 +22,9 @@ from router.settings import Settings
 app = typer.Typer(no_args_is_help=True, help="Measure sources, fusions and policies on a data set.")
 screen = Console(stderr=True)
 
-Folder = Annotated[Path, typer.Argument(help="Data set: corpus.jsonl, queries.jsonl, qrels/test.tsv; triples.tsv and web.jsonl where it has them.")]
+Folder = Annotated[
+    Path, typer.Argument(help="Data set: corpus.jsonl, queries.jsonl, qrels/test.tsv; triples.tsv and web.jsonl where it has them.")
+]
 Cut = Annotated[int, typer.Option("--k", min=1, max=100, help="Where the lists are cut.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N questions.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
@@ -49,7 +51,10 @@ def retrieval_command(
         questions = dataset.questions[:limit]
         with _bar() as bar:
             ingesting = bar.add_task("ingest", total=None)
-            async with scratch_app(settings, dataset, lambda done, total: bar.update(ingesting, completed=done, total=total)) as (opened, ingested):
+            async with scratch_app(settings, dataset, lambda done, total: bar.update(ingesting, completed=done, total=total)) as (
+                opened,
+                ingested,
+            ):
                 bar.remove_task(ingesting)
                 runs = []
                 for planned in retrieval.planned_runs(opened.engine, source or (), policy or ()):
@@ -78,7 +83,10 @@ def routing_command(
         questions = dataset.questions[:limit]
         with _bar() as bar:
             ingesting = bar.add_task("ingest", total=None)
-            async with scratch_app(settings, dataset, lambda done, total: bar.update(ingesting, completed=done, total=total)) as (opened, ingested):
+            async with scratch_app(settings, dataset, lambda done, total: bar.update(ingesting, completed=done, total=total)) as (
+                opened,
+                ingested,
+            ):
                 bar.remove_task(ingesting)
                 engine = opened.engine
                 task = bar.add_task("every set", total=len(questions))
@@ -91,7 +99,16 @@ def routing_command(
                 return ingested, routing.oracle(table), runs
 
     ingested, best, runs = asyncio.run(run())
-    _publish(dataset, settings, runs, json_file, f"{dataset.name}: routing (oracle utility {best['utility']:.3f})", ingested=_ingested(ingested), k=k, oracle=best)
+    _publish(
+        dataset,
+        settings,
+        runs,
+        json_file,
+        f"{dataset.name}: routing (oracle utility {best['utility']:.3f})",
+        ingested=_ingested(ingested),
+        k=k,
+        oracle=best,
+    )
 
 
 def _settings(config: Path | None, overrides: list[str] | None) -> Settings:

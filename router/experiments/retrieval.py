@@ -88,5 +88,3 @@ async def measure(engine: Engine, questions: Sequence[Question], run: Run, k: in
 
 def caller() -> Caller:
     return Caller(TENANT, uuid.uuid4().hex, Deadline.after(DEADLINE_S))
-
-

@@ -87,7 +87,8 @@ async def _ingest(app: App, dataset: Dataset, marker: Path, progress: Progress) 
     if marker.exists():
         return Ingested(json.loads(marker.read_text())["documents"], 0.0)
     uploads = [
-        Upload(name=passage.id, content=passage.text.encode(), mime_type="text/plain", title=passage.title) for passage in dataset.passages()
+        Upload(name=passage.id, content=passage.text.encode(), mime_type="text/plain", title=passage.title)
+        for passage in dataset.passages()
     ]
     if dataset.facts is not None:
         with open_text(dataset.facts) as file:

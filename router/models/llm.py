@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -41,8 +41,6 @@ REMEDIES: Mapping[type[Exception], str] = {
     ValueError: "its reply is not understood: is it an OpenAI-compatible server?",
 }
 """What each failure of the driver means, by the nearest class."""
-
-UNSET_URL = "http://unset.invalid"
 
 
 def inward(name: str, exc: Exception, remedies: Mapping[type[Exception], str] = REMEDIES) -> ModelUnavailable:
@@ -82,41 +80,28 @@ class OpenAILanguageModel:
     ) -> None:
         self.name = name
         self.context_tokens = context_tokens
-        self._remedies = remedies
         self._base_url = base_url
+        self._api_key = api_key
         self._timeout_s = timeout_s
-        # No retries: a caller has a deadline and a next best thing to do, and a second long wait helps neither.
-        self._client = openai.AsyncOpenAI(
-            base_url=UNSET_URL,
-            api_key=api_key,
-            timeout=timeout_s,
-            max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=trust_env),
-        )
-        self._llm = OpenAILike(
-            model=name,
-            api_base=UNSET_URL,
-            api_key=api_key,
-            context_window=context_tokens,
-            is_chat_model=True,
-            temperature=0.0,
-            max_retries=0,
-            timeout=timeout_s,
-            async_openai_client=self._client,
-        )
+        self._remedies = remedies
+        self._trust_env = trust_env
+        self._tls = httpx.create_ssl_context(trust_env=trust_env)
+        self._client = self._new_client()
         self._refused_schemas: set[str] = set()
 
     async def complete(self, messages: Sequence[Message], *, max_tokens: int, schema: Mapping[str, Any] | None = None) -> str:
-        with self._call():
+        with self._errors_mapped():
             async with asyncio.timeout(self._timeout_s):
                 if schema is None:
                     return await self._chat(messages, max_tokens=max_tokens)
                 return await self._complete_json(messages, max_tokens, schema)
 
     async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
-        with self._call():
-            replies = await self._llm.astream_chat(_chat_messages(messages), max_tokens=max_tokens)
-            async with aclosing(replies):
+        # A connection of its own, which ends with it: LlamaIndex leaves a reply open when its iterator is left, and the model would
+        # write on for nobody (test_leaving_a_stream_closes_the_connection).
+        with self._errors_mapped():
+            async with self._new_client() as client:
+                replies = await self._llm(client).astream_chat(_chat_messages(messages), max_tokens=max_tokens)
                 while True:
                     async with asyncio.timeout(self._timeout_s):
                         reply: ChatResponse | None = await anext(replies, None)
@@ -126,9 +111,9 @@ class OpenAILanguageModel:
                         yield reply.delta
 
     async def ping(self) -> None:
-        with self._call():
+        with self._errors_mapped():
             try:
-                await self._client.models.list()
+                await self._client.with_options(base_url=self._base_url()).models.list()
             except openai.NotFoundError:
                 return  # it answers; not every endpoint lists its models
 
@@ -151,12 +136,31 @@ class OpenAILanguageModel:
         return reply[reply.find("{") : reply.rfind("}") + 1] or reply
 
     async def _chat(self, messages: Sequence[Message], **options: Any) -> str:
-        response = await self._llm.achat(_chat_messages(messages), **options)
+        response = await self._llm(self._client).achat(_chat_messages(messages), **options)
         return response.message.content or ""
 
+    def _llm(self, client: openai.AsyncOpenAI) -> OpenAILike:
+        # No retries: a caller has a deadline and a next best thing to do, and a second long wait helps neither.
+        return OpenAILike(
+            model=self.name,
+            api_base=self._base_url(),
+            api_key=self._api_key,
+            context_window=self.context_tokens,
+            is_chat_model=True,
+            temperature=0.0,
+            max_retries=0,
+            timeout=self._timeout_s,
+            async_openai_client=client.with_options(base_url=self._base_url()),
+        )
+
+    def _new_client(self) -> openai.AsyncOpenAI:
+        http = openai.DefaultAsyncHttpxClient(verify=self._tls, trust_env=self._trust_env)
+        return openai.AsyncOpenAI(
+            base_url=self._base_url(), api_key=self._api_key, timeout=self._timeout_s, max_retries=0, http_client=http
+        )
+
     @contextmanager
-    def _call(self) -> Iterator[None]:
-        self._client.base_url = self._base_url()
+    def _errors_mapped(self) -> Iterator[None]:
         try:
             yield
         except (openai.OpenAIError, httpx.HTTPError, TimeoutError, IndexError, TypeError, ValueError) as exc:

@@ -41,7 +41,7 @@ class LexicalIndexContract:
 
     async def test_the_best_come_first_and_scores_are_positive(self, fill: Fill) -> None:
         found = await (await fill({"t": ANIMALS})).search("t", "rain fox", 5)
-        assert [hit.chunk_id for hit in found][0] == "d"
+        assert found[0].chunk_id == "d"
         assert {hit.chunk_id for hit in found} == {"a", "c", "d"}
         assert all(hit.score > 0 for hit in found)
         assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)

@@ -241,6 +241,12 @@ class VectorStoreContract:
                 found = await store.search(tenant, AXIS, 100, where=Filter(must=(condition,)))
                 assert [hit.chunk_id for hit in found] == [held.id], condition
 
+    @pytest.mark.parametrize("field", ['a"] == 1 or $meta["b', "a b", ""])
+    async def test_a_field_that_is_no_name_is_refused(self, store: VectorStore, tenant: str, field: str) -> None:
+        """Even when nobody has checked the filter before."""
+        with pytest.raises(InvalidInput):
+            await store.search(tenant, AXIS, 5, where=Filter(must=(Condition(field, exists=True),)))
+
     async def test_searches_at_once_find_what_each_finds_alone(self, store: VectorStore, tenant: str) -> None:
         vectors = unit_vectors(40)
         chunks = [chunk(f"{number:02}", metadata={"even": number % 2 == 0}) for number in range(40)]

@@ -22,6 +22,8 @@ from router.stores.milvus.errors import is_not_loaded, router_error
 
 LITE_FILE = "milvus.db"
 OLDEST = (2, 3)
+LOAD_TIMEOUT_S = 120.0
+"""A server reads a collection from its disks before it can be searched."""
 _THREADS = 8
 _CHANNEL = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
 """gRPC waits up to two minutes before it tries a dead address again; a server that is back should be found within a second."""
@@ -42,6 +44,7 @@ class MilvusConnection:
     def __init__(self, client: MilvusClient, version: str, threads: ThreadPoolExecutor, lite_file: Path | None, timeout_s: float) -> None:
         self._client = client
         self._threads = threads
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="milvus-write") if version.startswith("milvus_lite") else threads
         self._lite_file = lite_file
         self._timeout_s = timeout_s
         self._closed = False
@@ -75,8 +78,18 @@ class MilvusConnection:
 
     async def call(self, method: str, collection: str, **arguments: Any) -> Any:
         """One method of the client on one collection. Raises only errors of ours; a caller that is cancelled does not wait."""
+        return await self._call(self._threads, method, collection, arguments)
+
+    async def write(self, method: str, collection: str, **arguments: Any) -> Any:
+        """As `call`, for what changes rows: Milvus Lite takes one writer per collection (milvus_lite/adapter/grpc/server.py) but does not
+        see to it, and leaves its log open when an insert and a flush meet. A thread keeps its turn even when the caller has left.
+        """
+        return await self._call(self._writer, method, collection, arguments)
+
+    async def _call(self, threads: ThreadPoolExecutor, method: str, collection: str, arguments: dict[str, Any]) -> Any:
+        work = partial(getattr(self._client, method), collection, timeout=self._timeout_s, **arguments)
         try:
-            return await self._run(partial(getattr(self._client, method), collection, timeout=self._timeout_s, **arguments))
+            return await self._run(work, threads)
         except MilvusException as error:
             if not is_not_loaded(error):
                 raise router_error(error) from error
@@ -84,10 +97,10 @@ class MilvusConnection:
             raise router_error(error) from error
         # The server was restarted and has not loaded the collection: load it, then ask once more.
         await self.load(collection)
-        return await self.run(partial(getattr(self._client, method), collection, timeout=self._timeout_s, **arguments))
+        return await self.run(work, threads)
 
     async def load(self, collection: str) -> None:
-        await self.run(partial(self._client.load_collection, collection, timeout=self._timeout_s))
+        await self.run(partial(self._client.load_collection, collection, timeout=max(LOAD_TIMEOUT_S, self._timeout_s)))
 
     async def ping(self) -> None:
         try:
@@ -97,17 +110,17 @@ class MilvusConnection:
         except RouterError as error:
             raise StoreUnavailable(f"Milvus does not answer: {error}") from error
 
-    async def run(self, work: Callable[[], Result]) -> Result:
+    async def run(self, work: Callable[[], Result], threads: ThreadPoolExecutor | None = None) -> Result:
         """Blocking work with the client, in a thread, its errors mapped."""
         try:
-            return await self._run(work)
+            return await self._run(work, threads or self._threads)
         except (MilvusException, grpc.RpcError) as error:
             raise router_error(error) from error
 
-    async def _run(self, work: Callable[[], Result]) -> Result:
+    async def _run(self, work: Callable[[], Result], threads: ThreadPoolExecutor) -> Result:
         if self._closed:
             raise StoreUnavailable("the Milvus store is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
 
     @property
     def client(self) -> MilvusClient:
@@ -118,7 +131,9 @@ class MilvusConnection:
         if self._closed:
             return
         self._closed = True
-        await asyncio.get_running_loop().run_in_executor(self._threads, _disconnect, self._client, self._lite_file)
+        # In the writer's thread, so that a write that is under way ends first.
+        await asyncio.get_running_loop().run_in_executor(self._writer, _disconnect, self._client, self._lite_file)
+        self._writer.shutdown(wait=False)
         self._threads.shutdown(wait=False)
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import math
 
-from router.filters import INT64_MAX, INT64_MIN, is_number
+from router.filters import INT64_MAX, INT64_MIN, check_filter, is_number
 from router.types import Condition, Filter, Metadata, MetadataValue, Scalar
 
 
@@ -36,7 +36,12 @@ def metadata_keys(metadata: Metadata) -> dict[str, bool | int | float | str]:
 
 
 def expression(where: Filter, **columns: str | None) -> str:
-    """The rows that pass the filter and whose columns have these values; a column given as None is not tested."""
+    """The rows that pass the filter and whose columns have these values; a column given as None is not tested.
+
+    Raises:
+        InvalidInput: The filter is not a valid one; checked here too, since field names stand in the expression as they are.
+    """
+    check_filter(where)
     clauses = [f"{column} == {literal(value)}" for column, value in columns.items() if value is not None]
     clauses += [_condition(condition) for condition in where.must]
     if where.should:

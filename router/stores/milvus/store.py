@@ -75,7 +75,7 @@ class MilvusVectorStore:
         for start in range(0, len(chunks), ROWS_PER_CALL):
             part = slice(start, start + ROWS_PER_CALL)
             rows = [self._row(tenant, chunk, vector) for chunk, vector in zip(chunks[part], vectors[part], strict=True)]
-            await self.connection.call(self._replace, self.collection, data=rows)
+            await self.connection.write(self._replace, self.collection, data=rows)
             await self._flush_often(len(rows))
 
     async def search(
@@ -88,7 +88,7 @@ class MilvusVectorStore:
 
     async def delete_document(self, tenant: str, document_id: str) -> None:
         rows = expression(NO_FILTER, tenant=tenant, document_id=document_id)
-        await self.connection.call("delete", self.collection, filter=rows)
+        await self.connection.write("delete", self.collection, filter=rows)
         if not self.connection.is_lite:
             # A delete by expression tells the client no timestamp (Milvus 2.3.5), so that Session reads would still find the rows.
             # A Strong read waits until the delete has arrived. tests/contract/test_vector_store.py fails without it on such a server.
@@ -130,7 +130,7 @@ class MilvusVectorStore:
         async with self._flushing:
             if self._unflushed >= UNFLUSHED_ROWS:
                 self._unflushed = 0
-                await self.connection.call("flush", self.collection)
+                await self.connection.write("flush", self.collection)
 
     async def _search_many(self, shape: SearchShape, vectors: list[Vector]) -> list[list[Scored]]:
         hits = await self._ask(shape, vectors, self._index.search_parameters(shape.limit + TIE_MARGIN))

@@ -44,11 +44,22 @@ async def test_two_spaces_share_the_file_and_nothing_else(tmp_path):
     await second.aclose()
 
 
-async def test_many_rows_are_flushed_as_they_come(tmp_path):
+async def test_many_writers_at_once_lose_nothing(tmp_path):
+    """Milvus Lite takes one writer at a time; rows are flushed as they come."""
     store = await opened(tmp_path)
-    await asyncio.gather(*(store.upsert("t", [chunk(f"{part}-{n}") for n in range(200)], unit_vectors(200, part)) for part in range(4)))
-    assert await store.count("t") == 800
-    assert store._unflushed < 512
+
+    async def write(part):
+        for start in range(0, 200, 50):
+            chunks = [chunk(f"{part}-{number}", document=f"{part}-{start}") for number in range(start, start + 50)]
+            await store.upsert("t", chunks, unit_vectors(50, part))
+        await store.delete_document("t", f"{part}-50")
+        await store.search("t", AXIS, 5)
+
+    await asyncio.gather(*(write(part) for part in range(6)))
+    assert await store.count("t") == 900
+    await store.aclose()
+    store = await opened(tmp_path)
+    assert await store.count("t") == 900
     await store.aclose()
 
 
