@@ -1,0 +1,139 @@
+"""An answer without a language model: the sentences of the evidence that are most like the question, each with its citation."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from spacy.lang.en.stop_words import STOP_WORDS
+
+from router.generation.base import GeneratorEvent, Written
+from router.generation.prompt import NOT_FOUND
+from router.generation.sentences import sentences
+from router.models.base import Embedder
+from router.settings import GenerationSettings
+from router.types import Caller, Citation, Evidence, Notice, Query, Retrieval, Span, Token, Vector
+
+NAME = "extractive"
+NO_SOURCE = "No source was asked, so there is nothing to answer from. Ask a question, and it will be looked up."
+NO_SOURCE_NOTICE = Notice("NO_SOURCE_ASKED", "no source was asked, so the reply rests on no evidence")
+MAX_EVIDENCE = 6
+"""Pieces of evidence whose sentences are compared with the question."""
+MAX_SENTENCES_EACH = 15
+RANK_DISCOUNT = 0.03
+"""Share of a sentence's score that each rank of its evidence costs: the ranking knows more than one sentence's words."""
+LINK_BONUS = 0.15
+"""For a sentence of other evidence that shares a name with the question or with a sentence already chosen (the next hop)."""
+LEAST_SHARE = 0.7
+"""Of the best sentence's score: what scores less only fills the answer up."""
+TWIN = 0.95
+"""Cosine from which two sentences say the same."""
+
+# The sign that ends a name is not part of it, nor is the possessive.
+_NAME = re.compile(r"[A-Z][\w-]*(?:\s+(?:of|the|de|van|von)(?=\s+[A-Z])|\s+[A-Z][\w-]*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    text: str
+    number: int
+    """Of its evidence, from 1."""
+    cosine: float
+    vector: Vector
+    names: frozenset[str]
+
+    @property
+    def score(self) -> float:
+        return self.cosine * (1.0 - RANK_DISCOUNT * (self.number - 1))
+
+
+class ExtractiveGenerator:
+    """Quotes; it never says what the evidence does not say.
+
+    Args:
+        embedder: Compares sentences with the question.
+        settings: How many sentences, and how much alike the best one must be.
+    """
+
+    def __init__(self, embedder: Embedder, settings: GenerationSettings) -> None:
+        self._embedder = embedder
+        self._settings = settings
+
+    async def generate(self, query: Query, retrieval: Retrieval, caller: Caller) -> AsyncIterator[GeneratorEvent]:
+        """Raises ModelUnavailable or Overloaded, before the first token only."""
+        if not retrieval.decision.selected and not retrieval.evidence:
+            yield NO_SOURCE_NOTICE
+            yield Token(NO_SOURCE)
+            yield Written(NO_SOURCE, False, (), NAME, (NO_SOURCE_NOTICE,))
+            return
+        chosen = self._choose(query.text, await self._candidates(query.text, retrieval.evidence))
+        if not chosen:
+            yield Token(NOT_FOUND)
+            yield Written(NOT_FOUND, False, (), NAME)
+            return
+        text = ""
+        citations: list[Citation] = []
+        for candidate in chosen:
+            marker = f"[{candidate.number}]"
+            piece = f"{' ' if text else ''}{candidate.text} {marker}"
+            text += piece
+            citations.append(
+                Citation(candidate.number, retrieval.evidence[candidate.number - 1].id, Span(len(text) - len(marker), len(text)))
+            )
+            yield Token(piece)
+            yield citations[-1]
+        yield Written(text, True, tuple(citations), NAME)
+
+    async def _candidates(self, question: str, evidence: Sequence[Evidence]) -> list[_Candidate]:
+        split = await asyncio.to_thread(_split, evidence[:MAX_EVIDENCE])
+        if not split:
+            return []
+        # A sentence in the middle of a passage says `it` and `he`; the title says who that is.
+        titled = [f"{evidence[number - 1].title}. {text}" for number, text in split]
+        vectors = await self._embedder.embed([question, *titled])
+        return [
+            _Candidate(text, number, float(vector @ vectors[0]), vector, _names(text))
+            for (number, text), vector in zip(split, vectors[1:], strict=True)
+        ]
+
+    def _choose(self, question: str, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+        """Greedy: the best sentence, then the best that says something else, favouring the next hop."""
+        left = [candidate for candidate in candidates if candidate.cosine >= self._settings.min_relevance]
+        chosen: list[_Candidate] = []
+        known = set(_names(question))
+        while left and len(chosen) < self._settings.max_sentences:
+            best = max(left, key=lambda candidate: (_value(candidate, chosen, known), -candidate.number))
+            if chosen and _value(best, chosen, known) < LEAST_SHARE * chosen[0].score:
+                break
+            chosen.append(best)
+            known |= best.names
+            left = [other for other in left if float(other.vector @ best.vector) < TWIN and other.text != best.text]
+        return chosen
+
+
+def _value(candidate: _Candidate, chosen: Sequence[_Candidate], known: set[str]) -> float:
+    is_next_hop = bool(chosen) and all(candidate.number != other.number for other in chosen) and bool(candidate.names & known)
+    return candidate.score + (LINK_BONUS if is_next_hop else 0.0)
+
+
+def _split(evidence: Sequence[Evidence]) -> list[tuple[int, str]]:
+    """(number of the evidence, sentence); a sentence that came before is left out."""
+    seen: dict[str, int] = {}
+    for number, item in enumerate(evidence, start=1):
+        for text in sentences(item)[:MAX_SENTENCES_EACH]:
+            seen.setdefault(text, number)
+    return [(number, text) for text, number in seen.items()]
+
+
+def _names(text: str) -> frozenset[str]:
+    """Runs of capitalised words, without the small words that only begin a sentence."""
+    found = set()
+    for match in _NAME.finditer(text):
+        words = match[0].split()
+        while words and words[0].casefold() in STOP_WORDS:
+            words = words[1:]
+        if words:
+            found.add(" ".join(words).casefold())
+    return frozenset(found)
