@@ -1,25 +1,24 @@
-"""`python -m router.client.healthcheck [HOST:PORT]`: exit status 0 when the service says SERVING, for container health checks."""
+"""`python -m router.client.healthcheck [HOST:PORT]`: exit status 0 when the service says that it serves, for container health checks."""
 
 from __future__ import annotations
 
 import sys
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
 from router.client.channel import DEFAULT_TARGET
+from router.client.sync_client import RouterClient
+from router.errors import RouterError
 
 PATIENCE_S = 4.0
+WHOLE_SERVICE = ""
 
 
 def main(target: str) -> int:
-    with grpc.insecure_channel(target) as channel:
+    with RouterClient(target, timeout_s=PATIENCE_S) as client:
         try:
-            reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S)
-        except grpc.RpcError as error:
-            print(f"{target}: {error.code().name}", file=sys.stderr)  # noqa: T201 - a program's own words
+            return 0 if client.health().get(WHOLE_SERVICE, False) else 1
+        except RouterError as error:
+            print(f"{target}: {error.message}", file=sys.stderr)  # noqa: T201 - a program's own words
             return 1
-    return 0 if reply.status == health_pb2.HealthCheckResponse.SERVING else 1
 
 
 if __name__ == "__main__":

@@ -213,7 +213,7 @@ class _Edges:
 
 
 def _idf(total: int, count: int) -> float:
-    return math.log((total + 1) / max(1, count)) / math.log(total + 1)
+    return math.log((total + 1) / max(1, count)) / math.log(total + 1) if total > 0 else 1.0
 
 
 def personalised_pagerank(

@@ -46,7 +46,8 @@ async def uploads(documents: dict[str, str]) -> AsyncIterator[Upload]:
 async def ingest(service: Service, documents: dict[str, str]) -> dict[str, DocumentState]:
     """The last state of each document."""
     async with service.client() as client:
-        return {reply.name: reply.state async for reply in client.ingest(uploads(documents))}
+        replies = [reply async for reply in client.ingest(uploads(documents))]
+    return {reply.name: reply.state for reply in replies}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

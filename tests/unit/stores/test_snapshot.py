@@ -101,3 +101,8 @@ def test_the_dominant_path_goes_back_to_the_seed() -> None:
     mass = personalised_pagerank(weights, restart, 0.5)
     assert dominant_path(weights, mass, restart, 3) == [0, 1, 2, 3]
     assert dominant_path(weights, mass, restart, 0) == [0]
+
+
+async def test_facts_without_passages_are_a_graph(tmp_path) -> None:
+    snapshot = await snapshot_of(tmp_path, triples=[Triple("Pump Seven", "maintained by", "Team Blue")])
+    assert snapshot.weights[snapshot.node(entity_id("Pump Seven")), snapshot.node(entity_id("Team Blue"))] > 0
