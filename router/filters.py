@@ -128,7 +128,7 @@ def _check_condition(condition: Condition, path: str) -> None:
         if not condition.any_of:
             raise InvalidInput(f"{path}.any_of: empty; give at least one value, or leave the condition out", field=f"{path}.any_of")
         for position, value in enumerate(condition.any_of):
-            _check_scalar(value, f"{path}.any_of[{position}]")
+            _check_scalar(value, f"{path}.any_of.values[{position}]")
     elif is_range:
         _check_range(condition, f"{path}.range")
     elif not isinstance(condition.exists, bool):

@@ -34,6 +34,8 @@ def configure_logging(settings: LogSettings) -> None:
             foreign_pre_chain=before, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(settings)]
         )
     )
+    # Some libraries set the level of their own loggers to debug, past the root's.
+    handler.addFilter(lambda record: record.name.startswith("router") or record.levelno >= logging.WARNING)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("router").setLevel(level)
 

@@ -59,7 +59,7 @@ async def test_a_call_that_takes_too_long_is_ended_by_the_callers_deadline() -> 
 async def test_a_call_without_deadline_gets_the_configured_one(method: str) -> None:
     generator = StuckGenerator()
     engine = small_engine({"vector": ListRetriever([PASSAGE])}, generator=generator)
-    async with running(SmallApp(engine=engine), default_deadline_s=0.2) as service:
+    async with running(SmallApp(engine=engine), default_deadline_s=1.0) as service:
         failure = await failed(getattr(service.router, method)(getattr(router_pb, f"{method}Request")(query=QUESTION)))
         assert (failure.code, failure.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
         await _soon(generator.cancelled)

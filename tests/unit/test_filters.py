@@ -29,7 +29,7 @@ def must(*conditions):
         (Filter(must_not=(Condition("a", equals=1, exists=True),)), "query.filter.must_not[0]"),
         (must(Condition("a", equals=1, at_least=0)), "query.filter.must[0]"),
         (must(Condition("a", any_of=())), "query.filter.must[0].any_of"),
-        (must(Condition("a", any_of=(1, math.nan))), "query.filter.must[0].any_of[1]"),
+        (must(Condition("a", any_of=(1, math.nan))), "query.filter.must[0].any_of.values[1]"),
         (must(Condition("a", equals=math.inf)), "query.filter.must[0].equals"),
         (must(Condition("a", equals=2**63)), "query.filter.must[0].equals"),
         (must(Condition("a", equals="x" * 4097)), "query.filter.must[0].equals"),

@@ -211,8 +211,8 @@ async def test_a_missing_service_is_said_with_the_remedy() -> None:
 
 async def test_time_that_is_up_has_its_own_exit_code() -> None:
     async with command(SmallApp(engine=small_engine({"vector": ListRetriever([PASSAGE])}, generator=StuckGenerator()))) as (run, _):
-        said = await run("ask", QUESTION, "--timeout", "0.5")
-        result = await run("ask", QUESTION, "--timeout", "0.5", "--json")
+        said = await run("ask", QUESTION, "--timeout", "2")
+        result = await run("ask", QUESTION, "--timeout", "2", "--json")
     assert (said.exit_code, result.exit_code) == (6, 6)
     assert said.stdout.endswith("Well \n")
     assert json.loads(result.stdout)["error"]["code"] == "DEADLINE_EXCEEDED"
