@@ -16,6 +16,15 @@ from router.settings import ArcadeSettings
 DATABASE = "graph"
 USER = "root"
 PACKAGE = "arcadedb_embedded"
+PASSWORD = "password"  # noqa: S105 - the name of the file
+LOGGING = "logging.properties"
+LOGGING_PROPERTIES = """\
+# To standard output only, which is the log file of the child process; by default there are up to 1 GB of files besides.
+handlers = java.util.logging.ConsoleHandler
+java.util.logging.ConsoleHandler.formatter = com.arcadedb.log.LogFormatter
+.level = WARNING
+com.arcadedb.level = INFO
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +41,15 @@ async def open_arcadedb(settings: ArcadeSettings, data_dir: Path, ready: Callabl
 
     Args:
         settings: Heap and patience.
-        data_dir: The service's data folder; the server's lies below it.
+        data_dir: The service's data folder; the server's lies below it, its log in `logs`.
         ready: Address and password -> returns when the database answers, raises while it does not (the port opens before that).
 
     Raises:
         ConfigurationError: The package is not installed.
         Unavailable: The server did not start; the message has the end of its log.
     """
-    home = data_dir / "arcadedb"
+    # Absolute, since the child runs in another folder.
+    home = (await asyncio.to_thread(data_dir.resolve)) / "arcadedb"
     password = await asyncio.to_thread(_prepare, home)
     package = _package_folder()
     child = SupervisedChild(
@@ -67,12 +77,16 @@ def _package_folder() -> Path:
 
 
 def _prepare(home: Path) -> str:
-    """Make the server's folder and its password; the password counts from the first start on, so it is kept."""
+    """Make the server's folder, its logging and its password; the password counts from the first start on, so it is kept."""
     home.mkdir(parents=True, exist_ok=True)
-    path = home / "password"
+    (home / LOGGING).write_text(LOGGING_PROPERTIES)
+    path = home / PASSWORD
     if not path.exists():
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        partial = path.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(new_password())
+        partial.replace(path)
     return path.read_text()
 
 
@@ -80,7 +94,8 @@ def _command(package: Path, home: Path, port: int, settings: ArcadeSettings) -> 
     options = {
         "arcadedb.server.rootPath": home,
         # By file: a password among the arguments could be read by every user of the machine.
-        "arcadedb.server.rootPasswordPath": home / "password",
+        "arcadedb.server.rootPasswordPath": home / PASSWORD,
+        "arcadedb.server.logsDirectory": home / "log",
         "arcadedb.server.mode": "production",
         "arcadedb.server.httpIncomingHost": "127.0.0.1",
         "arcadedb.server.httpIncomingPort": free_port(),
@@ -89,12 +104,17 @@ def _command(package: Path, home: Path, port: int, settings: ArcadeSettings) -> 
         "arcadedb.bolt.defaultDatabase": DATABASE,
         "arcadedb.server.defaultDatabases": f"{DATABASE}[]",
         "arcadedb.server.plugins": "Bolt:com.arcadedb.bolt.BoltProtocolPlugin",
+        # A commit is on the disk when it is acknowledged, also when the machine loses power.
+        "arcadedb.txWalFlush": 1,
+        "java.util.logging.config.file": home / LOGGING,
     }
     return (
         str(package / "jre" / "bin" / "java"),
         "-Xms128m",
         f"-Xmx{settings.max_heap_mb}m",
         "-XX:+UseSerialGC",
+        # Better ended and started again than half alive.
+        "-XX:+ExitOnOutOfMemoryError",
         "-Djava.awt.headless=true",
         "--enable-native-access=ALL-UNNAMED",
         "--add-modules",
