@@ -47,12 +47,13 @@ async def test_the_callers_deadline_reaches_the_sources() -> None:
 
 
 async def test_a_call_that_takes_too_long_is_ended_by_the_callers_deadline() -> None:
-    stuck = StuckRetriever()
-    async with running(SmallApp(engine=small_engine({"vector": stuck}, settings=RetrievalSettings(source_timeout_s=1000)))) as service:
+    generator = StuckGenerator()
+    engine = small_engine({"vector": ListRetriever([PASSAGE])}, generator=generator)
+    async with running(SmallApp(engine=engine)) as service:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await service.router.Retrieve(RETRIEVE, timeout=0.2)
+            await service.router.Answer(router_pb.AnswerRequest(query=QUESTION), timeout=1)
         assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        await _soon(stuck.cancelled)
+        await _soon(generator.cancelled)
 
 
 @pytest.mark.parametrize("method", ["Answer", "StreamAnswer"])
