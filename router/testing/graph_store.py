@@ -10,6 +10,7 @@ import pytest
 from router.stores.base import EMPTY_GRAPH, GraphBatch, GraphStore, Subject
 from router.types import Chunk, Entity, Fact, Mention, Span
 
+TENANTS = ("o'brien", 'say "x"', "`back`tick", "a/b", "a%2Fb", "名前", "}) DETACH DELETE n //")
 HOSTILE = ("o'brien", 'say "x"', "`back`tick", "a\\b", "}) DETACH DELETE n //", "line\nbreak", "名前", "$tenant", "")
 
 
@@ -68,6 +69,34 @@ class GraphStoreContract:
         names = {entity.id: entity.name for entity in (await store.load(tenant)).entities}
         assert names == {"e1": "Aster Foundry", "e2": "Weld", "e3": "Harbour", "e9": "New"}
 
+    async def test_batches_that_overlap_add_up(self, store: GraphStore, tenant: str) -> None:
+        whole = small_graph()
+        first = GraphBatch(whole.chunks, whole.entities, whole.subjects, whole.mentions[:2], whole.facts[:1])
+        second = GraphBatch(whole.chunks[:1], whole.entities, (), whole.mentions[1:], whole.facts)
+        await store.upsert(tenant, first)
+        await store.upsert(tenant, second)
+        assert await store.counts(tenant) == {"chunks": 2, "entities": 3, "mentions": 3, "facts": 2}
+        assert (await store.load(tenant)).facts == whole.facts
+
+    async def test_an_edge_named_twice_in_a_batch_is_one(self, store: GraphStore, tenant: str) -> None:
+        whole = small_graph()
+        twice = GraphBatch(whole.chunks * 2, whole.entities * 2, whole.subjects * 2, whole.mentions * 2, whole.facts * 2)
+        await store.upsert(tenant, twice)
+        assert await store.counts(tenant) == {"chunks": 2, "entities": 3, "mentions": 3, "facts": 2}
+
+    async def test_a_batch_of_many_rows_is_written_and_deleted_whole(self, store: GraphStore, tenant: str) -> None:
+        entities = tuple(Entity(f"e{n:04}", f"Name {n}", "TERM") for n in range(2_500))
+        facts = tuple(Fact(f"f{n:04}", "e0000", "leads to", f"e{n:04}", "hub") for n in range(1, 2_500))
+        chunks = tuple(chunk(f"c{n:03}", "long", n) for n in range(450))
+        mentions = tuple(Mention(item.id, f"e{item.ordinal:04}", Span(0, 4)) for item in chunks)
+        await store.upsert(tenant, GraphBatch(chunks, entities, (), mentions, facts))
+        assert await store.counts(tenant) == {"chunks": 450, "entities": 2_500, "mentions": 450, "facts": 2_499}
+        assert len((await store.load(tenant)).facts) == 2_499
+        await store.delete_document(tenant, "hub")
+        assert await store.counts(tenant) == {"chunks": 450, "entities": 450, "mentions": 450, "facts": 0}
+        await store.delete_document(tenant, "long")
+        assert await store.load(tenant) == EMPTY_GRAPH
+
     async def test_tenants_never_meet(self, store: GraphStore, tenant: str) -> None:
         other = f"{tenant}x"
         await store.upsert(tenant, small_graph())
@@ -76,6 +105,23 @@ class GraphStoreContract:
         assert await store.load(tenant) == EMPTY_GRAPH
         assert (await store.counts(other))["facts"] == 2
         assert await store.neighbours(tenant, ["e2"], 10) == []
+
+    async def test_no_two_tenants_make_one_key(self, store: GraphStore, tenant: str) -> None:
+        # tenant "a", id "b/c" beside tenant "a/b", id "c".
+        await store.upsert(tenant, GraphBatch(entities=(Entity("b/c", "Inner", "ORG"),)))
+        await store.upsert(f"{tenant}/b", GraphBatch(entities=(Entity("c", "Outer", "ORG"),)))
+        assert [entity.name for entity in (await store.load(tenant)).entities] == ["Inner"]
+        assert [entity.name for entity in (await store.load(f"{tenant}/b")).entities] == ["Outer"]
+
+    @pytest.mark.parametrize("name", TENANTS)
+    async def test_names_of_tenants_are_data(self, store: GraphStore, tenant: str, name: str) -> None:
+        await store.upsert(tenant, small_graph())
+        await store.upsert(tenant + name, small_graph())
+        await store.delete_document(tenant, "doc")
+        content = await store.load(tenant + name)
+        assert set(content.facts) == set(small_graph().facts)
+        assert set(await store.neighbours(tenant + name, ["e2"], 10)) == set(small_graph().facts)
+        assert await store.load(tenant) == EMPTY_GRAPH
 
     @pytest.mark.parametrize("name", HOSTILE)
     async def test_names_are_data(self, store: GraphStore, tenant: str, name: str) -> None:
@@ -113,6 +159,38 @@ class GraphStoreContract:
         assert content.facts == (kept,)
         assert [entity.id for entity in content.entities] == ["e0", "e1"]
 
+    async def test_facts_about_what_the_passages_do_not_name_go_with_their_document(self, store: GraphStore, tenant: str) -> None:
+        unnamed = (Entity("u1", "Quay", "TERM"), Entity("u2", "Tide", "TERM"))
+        await store.upsert(tenant, small_graph())
+        await store.upsert(tenant, GraphBatch(entities=unnamed, facts=(Fact("f9", "u1", "has", "u2", "doc"),)))
+        await store.delete_document(tenant, "doc")
+        assert await store.load(tenant) == EMPTY_GRAPH
+
+    async def test_an_entity_with_a_fact_of_another_document_stays(self, store: GraphStore, tenant: str) -> None:
+        await store.upsert(tenant, small_graph())
+        kept = Fact("k", "e3", "is near", "e1", "other")
+        await store.upsert(tenant, GraphBatch(facts=(kept,)))
+        await store.delete_document(tenant, "doc")
+        content = await store.load(tenant)
+        assert content.facts == (kept,)
+        assert [entity.id for entity in content.entities] == ["e1", "e3"]
+        await store.delete_document(tenant, "doc")  # a repeat changes nothing
+        assert await store.load(tenant) == content
+
+    async def test_a_document_can_come_back(self, store: GraphStore, tenant: str) -> None:
+        await store.upsert(tenant, small_graph())
+        once = await store.load(tenant)
+        await store.delete_document(tenant, "doc")
+        await store.upsert(tenant, small_graph())
+        assert await store.load(tenant) == once
+
+    async def test_a_fact_of_something_with_itself(self, store: GraphStore, tenant: str) -> None:
+        itself = Fact("s", "e", "cites", "e", "doc")
+        await store.upsert(tenant, GraphBatch(entities=(Entity("e", "Loop", "TERM"),), facts=(itself,)))
+        assert await store.neighbours(tenant, ["e"], 10) == [itself]
+        await store.delete_document(tenant, "doc")
+        assert await store.load(tenant) == EMPTY_GRAPH
+
     async def test_neighbours(self, store: GraphStore, tenant: str) -> None:
         batch = small_graph()
         await store.upsert(tenant, batch)
@@ -126,6 +204,16 @@ class GraphStoreContract:
         batches = [small_graph(f"doc{n}", f"{n}-") for n in range(8)]
         await asyncio.gather(*(store.upsert(tenant, batch) for batch in batches))
         assert await store.counts(tenant) == {"chunks": 16, "entities": 3, "mentions": 24, "facts": 16}
+
+    async def test_writers_and_deleters_at_once(self, store: GraphStore, tenant: str) -> None:
+        for n in range(4):
+            await store.upsert(tenant, small_graph(f"old{n}", f"o{n}-"))
+        await asyncio.gather(
+            *(store.upsert(tenant, small_graph(f"new{n}", f"n{n}-")) for n in range(4)),
+            *(store.delete_document(tenant, f"old{n}") for n in range(4)),
+            store.load(tenant),
+        )
+        assert await store.counts(tenant) == {"chunks": 8, "entities": 3, "mentions": 12, "facts": 8}
 
     async def test_a_living_store_answers(self, store: GraphStore) -> None:
         await store.ping()
