@@ -34,6 +34,7 @@ class GraphMonitor:
         """Ask once, then keep asking in the background."""
         await self._ask()
         self._task = asyncio.create_task(self._keep_asking(), name="graph monitor")
+        self._task.add_done_callback(self._on_end)
 
     async def aclose(self) -> None:
         if self._task is not None:
@@ -41,13 +42,15 @@ class GraphMonitor:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _keep_asking(self) -> None:
-        try:
-            while True:
-                await asyncio.sleep(self._interval_s)
-                await self._ask()
-        finally:
-            # Whatever ended this: nobody knows any more.
-            self.is_up, self.last_error = False, "not asked any more"
+        while True:
+            await asyncio.sleep(self._interval_s)
+            await self._ask()
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        # Whatever ended it: nobody knows any more.
+        self.is_up, self.last_error = False, "not asked any more"
+        if not task.cancelled() and (mistake := task.exception()) is not None:
+            log.error("the graph monitor has ended", exc_info=mistake)
 
     async def _ask(self) -> None:
         try:

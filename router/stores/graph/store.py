@@ -31,14 +31,16 @@ Row = dict[str, Any]
 P = ParamSpec("P")
 T = TypeVar("T")
 
+SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 ROWS_PER_WRITE = 2_000
 """Rows of one transaction; no faster above, measured on ArcadeDB."""
 CHUNKS_PER_DELETE = 200
 RETRY_S = 1.0
 """How long the driver repeats a transaction that it calls retryable (a deadlock, a lost leader, a dead connection)."""
 FIRST_RETRY_S = 0.1
-CONNECT_S = 3.0
-PING_S = 2.0
+CONNECT_S = 2.0
+PING_S = 2.5
+"""Longer than a connection may take to be made: one that is cancelled meanwhile leaves its socket to the garbage collector."""
 LOAD_FACTOR = 60
 """How much longer than another transaction a load may take in all."""
 FETCH_ROWS = 1_000
@@ -220,13 +222,16 @@ async def open_graph_store(settings: GraphSettings, data_dir: Path) -> BoltGraph
     A server is connected to lazily: one that is down, or refuses the password, is met at the first call.
 
     Raises:
-        ConfigurationError: No address that Bolt knows, no password, or the embedded server's package is missing.
+        ConfigurationError: An address that is not one of Bolt, no password, or the embedded server's package is missing.
         Unavailable: The embedded server did not start.
     """
     if settings.uri is None:
         return await open_embedded(settings, data_dir)
     if settings.password is None:
         raise ConfigurationError("graph.uri needs a password: set graph.password or ROUTER_GRAPH__PASSWORD", field="graph.password")
+    scheme = settings.uri.partition("://")[0]
+    if scheme not in SCHEMES:
+        raise ConfigurationError(f"graph.uri has the scheme {scheme!r}; allowed are {', '.join(SCHEMES)}", field="graph.uri")
     driver = _driver(settings.uri, settings.user, settings.password.get_secret_value())
     return BoltGraphStore(driver, dialect_of(settings), settings.database, settings.timeout_s)
 
