@@ -26,10 +26,20 @@ if TYPE_CHECKING:
     from pypdf import PdfReader
 
 
+MAX_TITLE_LINE = 80
+
+
 def read_plain(content: bytes, max_chars: int) -> LoadedDocument:
     text = normalise(decode(content))
     check_length(text, max_chars)
-    return LoadedDocument(text)
+    return LoadedDocument(text, _first_line_title(text))
+
+
+def _first_line_title(text: str) -> str:
+    """The first line, when it stands alone above an empty one and does not read like a sentence."""
+    first, _, rest = text.lstrip("\n").partition("\n")
+    stands_alone = rest.startswith("\n") and len(first) <= MAX_TITLE_LINE and not first.rstrip().endswith((".", "!", "?", ":", ",", ";"))
+    return first.strip() if stands_alone else ""
 
 
 # --- facts ----------------------------------------------------------------------------------------------------------

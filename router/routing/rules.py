@@ -53,7 +53,7 @@ class RulesPolicy:
     * Greetings, thanks and what has no words: no source.
     * Something recent: the web; also the corpus when it holds the subject (a linked name, or a passage nearer than `NEAR`).
     * Two linked names, or one and words of relation, or one that no passage is near: the graph, and the passages when one is near.
-    * No linked name and no passage nearer than `FLOOR`: the web.
+    * No linked name and no passage nearer than `FLOOR`: the web, and the passages all the same.
     * Else the passages.
 
     Sources of one kind share one decision. A question with content is always put to at least one source: the likeliest.
@@ -135,8 +135,11 @@ class _Seen:
 def _judge_vector(seen: _Seen) -> tuple[float, str]:
     if seen.cosine is None:
         return 0.5, seen.nearness
-    if seen.cosine < FLOOR:
-        return 0.15, f"{seen.nearness}: the documents hardly hold this"
+    if seen.cosine == -1.0:
+        return 0.05, seen.nearness
+    if seen.cosine < FLOOR and not seen.is_recent:
+        # One sentence of a passage about other things can be the answer, and then the passage is not near. Asking costs little.
+        return 0.5, f"{seen.nearness}: the documents may hold this in passing"
     if seen.is_recent and not seen.is_covered:
         return 0.35, f"the question asks for something recent and {seen.nearness}"
     return (0.8 if seen.cosine >= NEAR else 0.6), seen.nearness

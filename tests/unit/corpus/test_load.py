@@ -240,3 +240,17 @@ def test_an_unknown_type_is_told_what_is_allowed(name: str, mime_type: str) -> N
     with pytest.raises(DocumentRejected, match=r"\.txt \.md \.html \.pdf \.docx \.tsv") as caught:
         format_of(name, mime_type)
     assert caught.value.reason == "UNSUPPORTED_TYPE"
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("Jonas Weld\n\nHe leads purchasing.", "Jonas Weld"),
+        ("It rained.\n\nThen it stopped.", ""),
+        ("One line only", ""),
+        ("first line\nsecond line\n\nthird", ""),
+        ("x" * 81 + "\n\ntext", ""),
+    ],
+)
+def test_the_title_of_a_plain_text_is_its_first_line_when_that_stands_alone(text: str, title: str) -> None:
+    assert read(text.encode(), "a.txt").title == title
