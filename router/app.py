@@ -30,7 +30,7 @@ from router.retrieval.probe import Prober
 from router.retrieval.relation_paths import RelationPaths
 from router.retrieval.vector import VectorRetriever
 from router.retrieval.web import open_web_source
-from router.routing.base import RoutingPolicy, SourceProfile
+from router.routing.base import SourceProfile
 from router.routing.chain import PolicyChain
 from router.routing.registry import DESCRIPTIONS, open_policies
 from router.settings import GraphSource, Settings, SourceSettings, VectorSource, WebSource

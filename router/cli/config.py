@@ -6,7 +6,8 @@ import typer
 
 from router.cli.failures import told
 from router.cli.options import Config, Json, Overrides, overrides_of, print_json
-from router.settings import Settings, load_settings, shown
+from router.configuration import load_settings, shown
+from router.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="The settings: file, ROUTER_* environment variables and --set, in rising order.")
 

@@ -15,8 +15,9 @@ from router.cli import render
 from router.cli.failures import FAILED, told
 from router.cli.options import Config, Json, Key, Overrides, Tls, overrides_of, print_json
 from router.client import UNREACHABLE, RouterClient
+from router.configuration import load_settings
 from router.errors import RouterError, Unavailable
-from router.settings import LogSettings, Settings, load_settings
+from router.settings import LogSettings, Settings
 from router.telemetry import configure_logging
 
 PATIENCE_S = 10.0

@@ -8,7 +8,8 @@ import structlog
 
 from router.cli.failures import told
 from router.cli.options import Config, Overrides, overrides_of
-from router.settings import Settings, load_settings
+from router.configuration import load_settings
+from router.settings import Settings
 from router.telemetry import configure_logging
 
 _log = structlog.get_logger(__name__)

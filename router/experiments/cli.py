@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from router.settings import load_settings
+from router.configuration import load_settings
 from router.experiments import report, retrieval, routing
 from router.experiments.dataset import Dataset, load_dataset
 from router.experiments.scratch import Ingested, scratch_app

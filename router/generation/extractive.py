@@ -24,9 +24,12 @@ MAX_EVIDENCE = 6
 MAX_SENTENCES_EACH = 15
 RANK_DISCOUNT = 0.03
 """Share of a sentence's score that each rank of its evidence costs: the ranking knows more than one sentence's words."""
-LINK_BONUS = 0.15
-"""For a sentence of other evidence that shares a name with the question or with a sentence already chosen (the next hop)."""
-LEAST_SHARE = 0.7
+LINK_BONUS = 0.25
+"""For a sentence of other evidence that shares a name with the question or with a sentence already chosen (the next hop).
+
+Of 100 questions of HotpotQA and of MuSiQue each, with gold passages among eight, three sentences hold an accepted answer for 51 and 37
+with it, for 40 and 24 without."""
+LEAST_SHARE = 0.5
 """Of the best sentence's score: what scores less only fills the answer up."""
 TWIN = 0.95
 """Cosine from which two sentences say the same."""
@@ -43,6 +46,7 @@ class _Candidate:
     cosine: float
     vector: Vector
     names: frozenset[str]
+    """In the sentence and in the title of its evidence."""
 
     @property
     def score(self) -> float:
@@ -94,18 +98,18 @@ class ExtractiveGenerator:
         titled = [f"{evidence[number - 1].title}. {text}" for number, text in split]
         vectors = await self._embedder.embed([question, *titled])
         return [
-            _Candidate(text, number, float(vector @ vectors[0]), vector, _names(text))
-            for (number, text), vector in zip(split, vectors[1:], strict=True)
+            _Candidate(text, number, float(vector @ vectors[0]), vector, _names(title))
+            for (number, text), title, vector in zip(split, titled, vectors[1:], strict=True)
         ]
 
     def _choose(self, question: str, candidates: Sequence[_Candidate]) -> list[_Candidate]:
         """Greedy: the best sentence, then the best that says something else, favouring the next hop."""
-        left = [candidate for candidate in candidates if candidate.cosine >= self._settings.min_relevance]
-        chosen: list[_Candidate] = []
-        known = set(_names(question))
+        left, chosen, known = list(candidates), list[_Candidate](), set(_names(question))
         while left and len(chosen) < self._settings.max_sentences:
             best = max(left, key=lambda candidate: (_value(candidate, chosen, known), -candidate.number))
-            if chosen and _value(best, chosen, known) < LEAST_SHARE * chosen[0].score:
+            if not chosen and best.cosine < self._settings.min_relevance:
+                break
+            if chosen and _value(best, chosen, known) < max(self._settings.min_relevance, LEAST_SHARE * chosen[0].score):
                 break
             chosen.append(best)
             known |= best.names

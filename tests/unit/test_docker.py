@@ -9,7 +9,7 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
-from router.settings import load_settings
+from router.configuration import load_settings
 
 DOCKER = Path(__file__).parents[2] / "docker"
 COMPOSE = (DOCKER / "compose.yaml").read_text()
@@ -26,7 +26,7 @@ def test_compose_is_of_its_specification() -> None:
 
 
 def environment(text: str) -> dict[str, str]:
-    return {name: value for name, value in re.findall(r"(ROUTER_\w+)[=:] ?([^\s\\]+)", text)}
+    return dict(re.findall(r"(ROUTER_\w+)[=:] ?([^\s\\]+)", text))
 
 
 def test_every_variable_is_a_setting(monkeypatch) -> None:

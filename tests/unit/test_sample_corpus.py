@@ -51,7 +51,7 @@ def test_every_answer_stands_in_a_gold_document_or_a_recorded_page(texts: dict[s
 def test_questions_are_what_their_kind_says() -> None:
     for question in QUESTIONS:
         kind = KINDS[question.id]
-        assert (len(question.gold) >= 2) == (kind in {"multi-hop"}) or kind in {"two-source", "single"}, question.id
+        assert (len(question.gold) >= 2) == (kind == "multi-hop") or kind in {"two-source", "single"}, question.id
         assert bool(question.answers) == (kind not in {"none", "unanswerable"}), question.id
         assert (question.text in WEB) == any("web" in routes for routes in question.routes), question.id
 

@@ -53,7 +53,7 @@ def test_fields_of_another_layout_are_read(tmp_path) -> None:
 
 
 def test_what_is_no_data_set_is_named(tmp_path) -> None:
-    with pytest.raises(InvalidInput, match="queries.jsonl"):
+    with pytest.raises(InvalidInput, match=r"queries\.jsonl"):
         load_dataset(tmp_path)
     (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "a"}\nnot json\n')
     with pytest.raises(InvalidInput, match="line 2"):

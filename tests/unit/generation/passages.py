@@ -48,5 +48,5 @@ FOUNDRY = passage(
     "# Aster Foundry\n\nAster Foundry casts pump housings in Halden. It was founded by Jonas Weld in 1987.[4] "
     "The canteen serves soup on Fridays.",
 )
-WELD = passage("p2", "Jonas Weld", "Jonas Weld was born in Tromsø. He studied metallurgy and later opened a workshop.")
+WELD = passage("p2", "Jonas Weld", "Jonas Weld, the founder of a foundry, was born in Tromsø. He likes sailing in the winter.")
 SOUP = passage("p3", "Soup", "Leek soup is made of leeks and potatoes. It is served hot.")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.retrieval.web_site import Site, guard, page, redirect, reply, serve_site
 
 from router.errors import ConfigurationError, InvalidInput, WebUnavailable
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved
@@ -19,6 +18,7 @@ from router.retrieval.web_page import PageReader
 from router.retrieval.web_search import ReplaySearch, WebRecording, WebResult
 from router.settings import ReplayProvider, WebSource
 from router.types import Caller, Deadline, EvidenceKind, Provenance, Query, SourceCode, TextPart
+from tests.unit.retrieval.web_site import Site, guard, page, redirect, reply, serve_site
 
 LONG = " ".join(["filler"] * (PASSAGE_WORDS - 20))
 

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.retrieval.web_site import HOST, Site, guard, page, redirect, reply, resolve, serve_site
 
 from router.errors import PermissionDenied, RouterError, WebUnavailable
 from router.retrieval.web_page import MAX_REDIRECTS, AddressGuard, PageReader, PinnedTransport, is_public, resolve_host
+from tests.unit.retrieval.web_site import HOST, Site, guard, page, redirect, reply, resolve, serve_site
 
 MAX_BYTES = 50_000
 

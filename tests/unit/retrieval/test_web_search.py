@@ -12,7 +12,6 @@ from urllib.parse import parse_qs, urlsplit
 import ddgs
 import ddgs.exceptions
 import pytest
-from tests.unit.retrieval.web_site import Site, reply, serve_site
 
 from router.errors import ConfigurationError, WebUnavailable
 from router.retrieval.web_search import (
@@ -25,6 +24,7 @@ from router.retrieval.web_search import (
     open_web_search,
 )
 from router.settings import DdgsProvider, ReplayProvider, SearxngProvider, WebSource
+from tests.unit.retrieval.web_site import Site, reply, serve_site
 
 RECORDED = [
     ("Who won the harbour race in 2023?", [{"url": "https://a.example/", "title": "Race", "published": "2023/08/10", "text": "Mira won."}]),

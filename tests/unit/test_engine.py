@@ -1,0 +1,98 @@
+"""The way of a query: what the engine promises whatever stands behind its seams."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from router.engine import AS_ASKED, Options
+from router.errors import AllSourcesUnavailable, InvalidInput, NotImplementedYet, StoreUnavailable
+from router.testing.engine import ListRetriever, small_engine
+from router.types import (
+    Answer,
+    Caller,
+    Deadline,
+    Evidence,
+    EvidenceKind,
+    ImagePart,
+    Provenance,
+    Query,
+    Retrieval,
+    RouteDecision,
+    SourceCode,
+    TextPart,
+)
+
+QUERY = Query((TextPart("Who holds the account?"),))
+
+
+def caller(seconds: float = 10.0) -> Caller:
+    return Caller("acme", "request", Deadline.after(seconds))
+
+
+FOUND = (Evidence("e1", EvidenceKind.PASSAGE, "Note", "Weld holds it.", (Provenance("vector", 1, 1.0, "hybrid"),)),)
+
+
+class Down:
+    async def search(self, request):
+        raise StoreUnavailable("it is down")
+
+
+async def test_sources_that_are_named_are_asked_as_they_are() -> None:
+    engine = small_engine({"vector": ListRetriever(FOUND), "graph": ListRetriever(FOUND)})
+    retrieval = await engine.retrieve(QUERY, Options(sources=("graph",)), caller())
+    assert retrieval.decision.policy == AS_ASKED
+    assert retrieval.decision.selected == ("graph",)
+    assert [report.source for report in retrieval.sources] == ["graph"]
+
+
+async def test_one_source_down_is_a_report_all_down_is_an_error() -> None:
+    engine = small_engine({"vector": ListRetriever(FOUND), "graph": Down()})
+    retrieval = await engine.retrieve(QUERY, Options(sources=("vector", "graph")), caller())
+    assert {report.source: report.code for report in retrieval.sources} == {"vector": SourceCode.OK, "graph": SourceCode.UNAVAILABLE}
+    with pytest.raises(AllSourcesUnavailable, match="graph: it is down") as raised:
+        await engine.retrieve(QUERY, Options(sources=("graph",)), caller())
+    assert raised.value.retry_after_s
+
+
+async def test_an_answer_comes_in_its_order() -> None:
+    engine = small_engine({"vector": ListRetriever(FOUND)})
+    events = [event async for event in engine.answer(QUERY, Options(sources=("vector",)), caller())]
+    assert isinstance(events[0], RouteDecision)
+    assert isinstance(events[1], Retrieval)
+    assert isinstance(events[-1], Answer)
+    assert events[-1].retrieval == events[1]
+    assert {"embed", "route", "retrieve", "fuse", "first_token", "generate"} <= events[-1].timings.stages_s.keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (Options(sources=("nowhere",)), "options.sources[0]"),
+        (Options(sources=("vector", "vector")), "options.sources[1]"),
+        (Options(policy="nothing"), "options.policy"),
+        (Options(sources=("vector",), policy="all"), "options.policy"),
+        (Options(limit=-1), "options.limit"),
+        (Options(limit=101), "options.limit"),
+        (Options(fusion="magic"), "options.fusion"),
+    ],
+)
+async def test_a_wrong_option_is_named(options: Options, field: str) -> None:
+    engine = small_engine({"vector": ListRetriever(FOUND)})
+    with pytest.raises(InvalidInput) as raised:
+        await engine.retrieve(QUERY, options, caller())
+    assert raised.value.field == field
+
+
+async def test_pictures_are_refused_as_not_there_yet() -> None:
+    engine = small_engine({"vector": ListRetriever(FOUND)})
+    with pytest.raises(NotImplementedYet):
+        await engine.retrieve(Query((ImagePart(b"x", "image/png"),)), Options(), caller())
+
+
+def test_the_engine_loads_no_transport_and_no_driver() -> None:
+    program = "import sys, router.engine; print([name for name in ('grpc', 'pymilvus', 'neo4j') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
