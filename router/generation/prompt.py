@@ -25,7 +25,7 @@ LEAST_TOKENS = 40
 """Less room than this is not worth the beginning of a passage."""
 TAG_TOKENS = 16
 """What the tags around one piece of evidence take."""
-RULES_TOKENS = 220
+RULES_TOKENS = 260
 """What the fixed text and the chat template take."""
 
 _RULES = f"""\
@@ -39,6 +39,8 @@ You answer a question from numbered pieces of evidence.
 _SMALL_TALK_RULES = """\
 No source was asked for this message: it seems to be a greeting or small talk. Reply in one or two friendly sentences.
 State no facts and cite nothing. If it asks for facts, say that you did not look anything up and suggest to ask the question plainly."""
+# The rules come again after the question: a model of 1.5 billion parameters cited in 2 of 11 answers with the rules before the evidence
+# only, and in every answer with them at the end too.
 # Nothing here is HTML, so nothing is escaped as HTML; what must not end a fence is made inert before.
 _TEMPLATES = Environment(autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
 _ASKED = _TEMPLATES.from_string("""\
@@ -89,13 +91,13 @@ def answer_prompt(query: Query, evidence: Sequence[Evidence], settings: Generati
     turns, question = _turns(query.history), inert(query.text)
     taken = RULES_TOKENS + count_tokens(question) + sum(count_tokens(turn.text) for turn in turns) + settings.max_answer_tokens
     shown, notices = _fitted(evidence, min(settings.evidence_tokens, context_tokens - taken))
-    text = _ASKED.render(turns=turns, evidence=shown, question=question)
+    text = _ASKED.render(turns=turns, evidence=shown, question=question, not_found=NOT_FOUND)
     return Prompt((Message("system", _RULES), Message("user", text)), tuple(evidence[: len(shown)]), notices)
 
 
 def small_talk_prompt(query: Query) -> Prompt:
     """The prompt for a message for which no source was chosen."""
-    text = _ASKED.render(turns=_turns(query.history), evidence=(), question=inert(query.text))
+    text = _ASKED.render(turns=_turns(query.history), evidence=(), question=inert(query.text), not_found=NOT_FOUND)
     return Prompt((Message("system", _SMALL_TALK_RULES), Message("user", text)), ())
 
 

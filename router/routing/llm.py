@@ -1,8 +1,9 @@
 """A language model plans what must be found, and where.
 
 The model lists the needs of the question, each with the source that meets it: several sources come out of a question that asks for
-several things, none out of small talk. Asked instead for a verdict on every source, a model of 1.5 billion parameters got one of seven
-questions right that need two sources; asked for needs, seven of seven (`tests/unit/routing/data/queries.jsonl`).
+several things, none out of small talk. Asked instead for a verdict on every source, Qwen2.5-Coder-1.5B got at most two of seven
+questions right that need two sources; asked for needs, seven. With this prompt it got 39 of 40 questions right that were at hand while
+it was written, and 20 of 24 that were written afterwards (`tests/unit/routing/data`).
 """
 
 from __future__ import annotations

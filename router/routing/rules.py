@@ -52,7 +52,7 @@ class RulesPolicy:
 
     * Greetings, thanks and what has no words: no source.
     * Something recent: the web; also the corpus when it holds the subject (a linked name, or a passage nearer than `NEAR`).
-    * Two linked names, or one and words of relation, or one that no passage is near: the graph, and the passages when one is near.
+    * Two linked names, or one and words of relation, or one that no passage is near: the graph, and the passages.
     * No linked name and no passage nearer than `FLOOR`: the web, and the passages all the same.
     * Else the passages.
 

@@ -32,7 +32,7 @@ def test_evidence_is_numbered_in_its_order() -> None:
     assert [message.role for message in prompt.messages] == ["system", "user"]
     assert NOT_FOUND in prompt.messages[0].text
     assert user.index('<evidence number="1" title="Aster Foundry">') < user.index('<evidence number="2" title="Jonas Weld">')
-    assert user.endswith("<question>\nWho founded it?\n</question>")
+    assert "<question>\nWho founded it?\n</question>" in user
     assert "conversation" not in user
     assert (prompt.shown, prompt.notices) == ((FOUNDRY, WELD), ())
 

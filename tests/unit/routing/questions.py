@@ -38,9 +38,12 @@ def probe(linked: Sequence[str] | None = (), cosine: float | None = 0.6, *, rece
     return Probe(np.zeros(4, np.float32), nearest, names, recent)
 
 
-def hand_written() -> list[dict[str, Any]]:
-    """Forty questions with what a probe of an invented company's corpus would see, and the accepted sets of sources."""
-    lines = (Path(__file__).parent / "data" / "queries.jsonl").read_text(encoding="utf-8").splitlines()
+def hand_written(name: str) -> list[dict[str, Any]]:
+    """Questions with what a probe of an invented corpus would see, and the accepted sets of sources.
+
+    `queries`: 40 that were at hand while rules and prompt were written. `queries_unseen`: 24 that were written afterwards.
+    """
+    lines = (Path(__file__).parent / "data" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
