@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from router.settings import WalkSettings
-from router.stores.snapshot import Floats, GraphSnapshot, dominant_path, personalised_pagerank
+from router.stores.snapshot import Floats, GraphSnapshot, dominant_path, personalised_pagerank, strengths
 from router.types import PathStep
 
 QUESTION = "the question"
@@ -31,6 +31,7 @@ class Walked:
     snapshot: GraphSnapshot
     guests: tuple[Guest, ...]
     weights: sp.csr_matrix
+    strength: Floats
     restart: Floats
     mass: Floats
 
@@ -60,7 +61,7 @@ class Walked:
         node = self.snapshot.node(item_id)
         if node is None:
             return ()
-        nodes = dominant_path(self.weights, self.mass, self.restart, node)
+        nodes = dominant_path(self.weights, self.strength, self.mass, self.restart, node)
         if any(step >= self.snapshot.size for step in nodes):
             return ()
         steps = [PathStep(QUESTION, tie, self.snapshot.label(nodes[0]))]
@@ -114,7 +115,7 @@ def walk(
     if total > 0:
         restart /= total
     mass = personalised_pagerank(weights, restart, damping, iterations=settings.iterations)
-    return Walked(snapshot, tuple(guests), weights, restart, mass)
+    return Walked(snapshot, tuple(guests), weights, strengths(weights), restart, mass)
 
 
 def _with_guests(snapshot: GraphSnapshot, guests: Sequence[Guest], weight: float) -> sp.csr_matrix:

@@ -216,6 +216,11 @@ def _idf(total: int, count: int) -> float:
     return math.log((total + 1) / max(1, count)) / math.log(total + 1) if total > 0 else 1.0
 
 
+def strengths(weights: sp.csr_matrix) -> Floats:
+    """Each node's sum of weights, shape (n,)."""
+    return np.asarray(weights.sum(axis=1)).ravel()
+
+
 def personalised_pagerank(
     weights: sp.csr_matrix, restart: Floats, damping: float, *, iterations: int = 30, tolerance: float = 1e-9
 ) -> Floats:
@@ -230,7 +235,7 @@ def personalised_pagerank(
         iterations: Steps at most; the error shrinks by `damping` with each.
         tolerance: Stop when a step moves less mass than this.
     """
-    strength = np.asarray(weights.sum(axis=1)).ravel()
+    strength = strengths(weights)
     isolated = strength == 0
     share = np.divide(1.0, strength, out=np.zeros_like(strength), where=~isolated)
     mass = restart.copy()
@@ -244,12 +249,12 @@ def personalised_pagerank(
     return mass
 
 
-def dominant_path(weights: sp.csr_matrix, mass: Floats, restart: Floats, node: int, max_steps: int = 5) -> list[int]:
+def dominant_path(weights: sp.csr_matrix, strength: Floats, mass: Floats, restart: Floats, node: int, max_steps: int = 5) -> list[int]:
     """The way by which most of a node's mass came, from a node where the walk starts to `node` itself.
 
-    From each node it goes back to the neighbour that sent the most, until a node with restart mass is reached.
+    From each node it goes back to the neighbour that sent the most, until a node with restart mass is reached. `strength` is each
+    node's sum of weights.
     """
-    strength = np.asarray(weights.sum(axis=1)).ravel()
     path = [node]
     while restart[path[-1]] <= 0 and len(path) <= max_steps:
         begin, end = weights.indptr[path[-1]], weights.indptr[path[-1] + 1]

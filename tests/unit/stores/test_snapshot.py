@@ -12,7 +12,7 @@ from router.corpus.base import Triple
 from router.names import entity_id
 from router.settings import WalkSettings
 from router.stores.base import EMPTY_GRAPH
-from router.stores.snapshot import GraphSnapshot, dominant_path, personalised_pagerank
+from router.stores.snapshot import GraphSnapshot, dominant_path, personalised_pagerank, strengths
 from tests.unit.graphs import TENANT, mirror_of, passage
 
 
@@ -99,8 +99,8 @@ def test_the_dominant_path_goes_back_to_the_seed() -> None:
     weights = sp.csr_matrix(chain)
     restart = np.array([1.0, 0, 0, 0])
     mass = personalised_pagerank(weights, restart, 0.5)
-    assert dominant_path(weights, mass, restart, 3) == [0, 1, 2, 3]
-    assert dominant_path(weights, mass, restart, 0) == [0]
+    assert dominant_path(weights, strengths(weights), mass, restart, 3) == [0, 1, 2, 3]
+    assert dominant_path(weights, strengths(weights), mass, restart, 0) == [0]
 
 
 async def test_facts_without_passages_are_a_graph(tmp_path) -> None:
