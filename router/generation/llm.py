@@ -12,6 +12,7 @@ from router.generation.base import Generator, GeneratorEvent, Written
 from router.generation.citations import CitationChecker
 from router.generation.extractive import NO_SOURCE_NOTICE
 from router.generation.prompt import Prompt, answer_prompt, begins_with_not_found, says_not_found, small_talk_prompt
+from router.generation.wording import evidence_of_wording
 from router.models.base import LanguageModel
 from router.settings import GenerationSettings
 from router.types import Caller, Deadline, Notice, Query, Retrieval
@@ -27,7 +28,8 @@ class LLMGenerator:
     * No source was chosen (small talk): the model replies without evidence, and a notice says that.
     * The model is gone, says nothing or does not begin in time: the other generator answers (notice LLM_UNAVAILABLE).
     * It goes away in the middle, or the time is up: the answer ends there (notice ANSWER_CUT).
-    * It cites nothing: the text stays as it is (notice UNCITED). Citations are never attached by likeness: that would look checked.
+    * It cites nothing: where one piece of evidence each holds the very words of its sentences, their numbers are added at the end (notice
+      CITED_BY_WORDING); else the text stays as it is (notice UNCITED). Citations are never attached by likeness: that would look checked.
 
     Args:
         model: Writes.
@@ -59,6 +61,12 @@ class LLMGenerator:
             async for event in self._instead(query, retrieval, caller, ending):
                 yield event
             return
+        if prompt.shown and not checker.citations and not begins_with_not_found(checker.text):
+            numbers = await asyncio.to_thread(evidence_of_wording, checker.text, prompt.shown)
+            if numbers:
+                ending.append(Notice("CITED_BY_WORDING", "the model cited nothing; the evidence named at the end holds its words"))
+                for event in checker.feed(" " + "".join(f"[{number}]" for number in numbers)):
+                    yield event
         found = bool(prompt.shown) and _carries(checker)
         if found and not checker.citations:
             ending.append(Notice("UNCITED", "the model cited no evidence for this answer"))

@@ -35,6 +35,11 @@ def sentences(item: Evidence) -> list[str]:
     return found
 
 
+def split_sentences(text: str) -> list[str]:
+    """The sentences of a plain text."""
+    return [sentence.text.strip() for sentence in _splitter()(text).sents if sentence.text.strip()]
+
+
 def _fact(item: Evidence) -> str:
     """A single relation as `Subject relation Object.`; a longer path as the graph source worded it."""
     path = item.provenance[0].path if item.provenance else ()

@@ -159,3 +159,11 @@ async def test_instructions_in_the_evidence_stay_in_their_fence() -> None:
     user = model.calls[0][1].text
     assert user.count("</evidence>") == 1
     assert "<|im_start|>" not in user
+
+
+async def test_a_copied_answer_without_citations_gets_those_of_its_wording() -> None:
+    meals = passage("m", "Expenses", "Meals are paid at a flat rate of 34 crowns a day.")
+    written, *_ = await run(["Meals are paid at a flat rate ", "of 34 crowns a day."], (FOUNDRY, meals))
+    assert written.text == "Meals are paid at a flat rate of 34 crowns a day. [2]"
+    assert [citation.evidence_id for citation in written.citations] == ["m"]
+    assert (written.found, reasons(written)) == (True, ["CITED_BY_WORDING"])
