@@ -71,7 +71,7 @@ class MilvusIndexSettings(Concern):
     """The vector index. Checked at start against what the backend really supports."""
 
     type: IndexType = "AUTOINDEX"
-    """Index type. Milvus Lite holds FLAT, HNSW, HNSW_SQ, IVF_FLAT, IVF_SQ8 and AUTOINDEX."""
+    """Index type. Milvus Lite holds FLAT, HNSW, HNSW_SQ, IVF_FLAT, IVF_SQ8 and AUTOINDEX (which is FLAT there)."""
     metric: Literal["COSINE", "IP", "L2"] = "COSINE"
     """Distance of the index. Embeddings have unit length, so the three give one order."""
     build: dict[str, int | float | str] = {}
@@ -218,7 +218,7 @@ class CorpusSettings(Concern):
     """Ingestion."""
 
     chunk_tokens: int = Field(default=220, ge=32, le=2048)
-    """Longest passage, in words and punctuation marks as the splitter counts them."""
+    """Longest passage, in words; a run of more than 16 characters counts as several, a character of a script without spaces as one."""
     chunk_overlap_tokens: int = Field(default=24, ge=0)
     """Words that two neighbouring passages share."""
     max_document_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
