@@ -49,14 +49,24 @@ class RecognisedRelation:
 
 
 @dataclass(frozen=True, slots=True)
+class RecognisedSubject:
+    """A name that a text is probably about, with the probability that it would be its title."""
+
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Recognised:
     names: tuple[RecognisedName, ...]
     relations: tuple[RecognisedRelation, ...]
+    subjects: tuple[RecognisedSubject, ...] = ()
+    """Likeliest first."""
 
 
 class EntityRecogniser(Protocol):
     async def recognise(self, texts: Sequence[str]) -> list[Recognised]:
-        """Names and relations of each text, in its order."""
+        """Names, relations and subjects of each text, in its order."""
 
     async def aclose(self) -> None: ...
 

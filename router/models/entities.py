@@ -13,6 +13,7 @@ from router.errors import ConfigurationError
 from router.models import weights
 from router.models.base import Recognised, RecognisedName, RecognisedRelation
 from router.models.batching import MicroBatcher
+from router.models.subjects import subjects
 from router.settings import EntitySettings
 from router.types import Span
 
@@ -72,10 +73,16 @@ class SpacyRecogniser:
 
 
 def recognised(doc: Doc) -> Recognised:
-    """What a parsed text states: names in order, relations in order of their words."""
-    names = {span.root.i: name for span in doc.ents if (name := _name(span))}
+    """What a parsed text states: names in order, relations in order of their words, the likeliest subjects first."""
+    found = names_in(doc)
+    names = {tokens.root.i: name for name, tokens in found}
     relations = {relation: None for token in doc for relation in _relations(token, names)}
-    return Recognised(tuple(names.values()), tuple(relations))
+    return Recognised(tuple(names.values()), tuple(relations), subjects(doc, found))
+
+
+def names_in(doc: Doc) -> list[tuple[RecognisedName, Tokens]]:
+    """The names of a parsed text in its order, each with the entity that it comes from."""
+    return [(name, tokens) for tokens in doc.ents if (name := _name(tokens))]
 
 
 def _name(span: Tokens) -> RecognisedName | None:
