@@ -28,6 +28,9 @@ class VectorStore(Protocol):
     ) -> list[Scored]:
         """The nearest chunks, best first; equal scores are ordered by id."""
 
+    async def vectors(self, tenant: str, chunk_ids: Sequence[str]) -> dict[str, Vector]:
+        """The stored vectors of some chunks; unknown ids and other tenants' ids are absent."""
+
     async def delete_document(self, tenant: str, document_id: str) -> None:
         """Remove all chunks of a document. Removing what is not there is fine."""
 

@@ -56,6 +56,10 @@ class InMemoryVectorStore(Switch):
         ]
         return sorted(scored, key=lambda hit: (-hit.score, hit.chunk_id))[:limit]
 
+    async def vectors(self, tenant: str, chunk_ids: Sequence[str]) -> dict[str, Vector]:
+        self._check()
+        return {chunk_id: self._rows[tenant, chunk_id][1] for chunk_id in chunk_ids if (tenant, chunk_id) in self._rows}
+
     async def delete_document(self, tenant: str, document_id: str) -> None:
         self._check()
         gone = [key for key, (chunk, _) in self._rows.items() if key[0] == tenant and chunk.document_id == document_id]

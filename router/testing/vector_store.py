@@ -201,6 +201,19 @@ class VectorStoreContract:
         await store.upsert(tenant, [chunk("a"), chunk("b")], rows([-0.5, -0.9]))
         assert [hit.chunk_id for hit in await store.search(tenant, AXIS, 5)] == ["a", "b"]
 
+    async def test_vectors_come_back_as_they_were_given(self, store: VectorStore, tenant: str) -> None:
+        vectors = unit_vectors(300)
+        await store.upsert(tenant, [chunk(f"{number:03}") for number in range(300)], vectors)
+        await store.upsert(f"{tenant}-other", [chunk("007")], rows([0.5]))
+        await store.delete_document(tenant, "nothing")
+        found = await store.vectors(tenant, [f"{number:03}" for number in range(298, 302)] + ["007"])
+        assert sorted(found) == ["007", "298", "299"]
+        for number in (7, 298, 299):
+            np.testing.assert_allclose(found[f"{number:03}"], vectors[number], atol=self.score_tolerance)
+        assert await store.vectors(f"{tenant}-third", ["007"]) == {}
+        await store.delete_document(tenant, "doc")
+        assert await store.vectors(tenant, ["007", "298"]) == {}
+
     async def test_a_collection_is_searched_alone(self, store: VectorStore, tenant: str) -> None:
         await store.upsert(tenant, [chunk("a", collection="left"), chunk("b", collection='ri"ght')], rows([0.5, 0.9]))
         assert [hit.chunk_id for hit in await store.search(tenant, AXIS, 5, collection="left")] == ["a"]

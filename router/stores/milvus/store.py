@@ -86,6 +86,15 @@ class MilvusVectorStore:
         check_limit(limit)
         return await self._batcher.search(SearchShape(expression(where, tenant=tenant, collection=collection), limit), vector)
 
+    async def vectors(self, tenant: str, chunk_ids: Sequence[str]) -> dict[str, Vector]:
+        found: dict[str, Vector] = {}
+        for start in range(0, len(chunk_ids), ROWS_PER_CALL):
+            # The tenant is in the primary key, so no other tenant's row can be named.
+            keys = [row_id(tenant, chunk) for chunk in chunk_ids[start : start + ROWS_PER_CALL]]
+            rows = await self.connection.call("get", self.collection, ids=keys, output_fields=["id", "vector"], consistency_level="Session")
+            found.update({chunk_id(row["id"]): np.asarray(row["vector"], dtype=np.float32) for row in rows})
+        return found
+
     async def delete_document(self, tenant: str, document_id: str) -> None:
         rows = expression(NO_FILTER, tenant=tenant, document_id=document_id)
         await self.connection.write("delete", self.collection, filter=rows)
