@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from router.corpus.base import CorpusService
+from router.corpus.base import CorpusObserver, CorpusService
 from router.corpus.graph_builder import NameGraphBuilder
 from router.corpus.service import Corpus
 from router.engine import Engine, Source
@@ -40,6 +40,7 @@ from router.stores.journal import Journal, open_journal
 from router.stores.lexical import MemoryLexicalIndex
 from router.stores.milvus import MilvusLexicalIndex, MilvusVectorStore
 from router.stores.mirror import GraphMirror
+from router.stores.vectors import PassageVectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +150,11 @@ class _Assembly:
                 # The monitor has logged it; the first question after the database is back loads the graph.
                 continue
         self._stack.push_async_callback(self._mirror.save)
+        self._passage_vectors = await self._open_passage_vectors(tenants)
         self._lexical = await self._open_lexical(tenants)
-        observers = (self._mirror, self._lexical) if isinstance(self._lexical, MemoryLexicalIndex) else (self._mirror,)
+        observers: list[CorpusObserver] = [self._mirror, self._passage_vectors]
+        if isinstance(self._lexical, MemoryLexicalIndex):
+            observers.append(self._lexical)
         corpus = Corpus(
             self._settings.corpus,
             self._journal,
@@ -164,6 +168,12 @@ class _Assembly:
         await corpus.start()
         self._stack.push_async_callback(corpus.aclose)
         return corpus
+
+    async def _open_passage_vectors(self, tenants: list[str]) -> PassageVectors:
+        vectors = PassageVectors(self._embedder.dimension)
+        for tenant in tenants:
+            await vectors.load(tenant, self._vectors, self._journal.all_chunks(tenant))
+        return vectors
 
     async def _open_lexical(self, tenants: list[str]) -> LexicalIndex | None:
         match self._settings.milvus.lexical:
@@ -186,7 +196,7 @@ class _Assembly:
             case GraphSource():
                 paths = RelationPaths(self._embedder, settings.hops)
                 walk = self._settings.fusion.walk
-                retriever = GraphRetriever(name, settings, walk, self._mirror, self._journal, paths, self._monitor)
+                retriever = GraphRetriever(name, settings, walk, self._mirror, self._passage_vectors, self._journal, paths, self._monitor)
             case WebSource():
                 web = await open_web_source(name, settings, linker.ids_in)
                 self._stack.push_async_callback(web.aclose)
@@ -197,7 +207,7 @@ class _Assembly:
     def _fusions(self) -> dict[str, Fusion]:
         settings = self._settings.fusion
         return {
-            "walk": WalkFusion(settings.walk, self._mirror, self._journal),
+            "walk": WalkFusion(settings.walk, self._mirror, self._passage_vectors, self._journal),
             "rrf": ReciprocalRankFusion(settings.rrf_k),
             "weighted": WeightedFusion(),
         }

@@ -175,7 +175,7 @@ class Engine:
                 retry_after_s=1.0,
             )
         with call.watch.stage("fuse"):
-            evidence = await self._fuse(call, results, decision, limit)
+            evidence = await self._fuse(call, probe, results, decision, limit)
         if self._reranker is not None and evidence:
             with call.watch.stage("rerank"):
                 evidence = await self._reranker.rerank(call.query, evidence)
@@ -195,11 +195,13 @@ class Engine:
         results = {report.source: retrieved for retrieved, report in outcomes if retrieved is not None}
         return results, tuple(report for _, report in outcomes)
 
-    async def _fuse(self, call: _Call, results: Mapping[str, Retrieved], decision: RouteDecision, limit: int) -> list[Evidence]:
+    async def _fuse(
+        self, call: _Call, probe: Probe, results: Mapping[str, Retrieved], decision: RouteDecision, limit: int
+    ) -> list[Evidence]:
         fusion = self._fusions[call.options.fusion or self._default_fusion]
         kinds = {name: self.sources[name].profile.kind for name in results}
         candidates = max(limit, self._reranker.candidates) if self._reranker is not None else limit
-        return await fusion.fuse(FusionRequest(call.caller.tenant, results, decision.trust, kinds, call.query.filter, candidates))
+        return await fusion.fuse(FusionRequest(call.caller.tenant, results, decision.trust, kinds, call.query.filter, candidates, probe))
 
     def _admit(self, query: Query, options: Options, caller: Caller) -> _Call:
         check_query(query)

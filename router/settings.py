@@ -327,8 +327,10 @@ class RoutingSettings(Concern):
 class WalkSettings(Concern):
     """Fusion as one personalised PageRank from the seeds of all sources."""
 
-    damping: float = Field(default=0.5, ge=0, lt=1)
+    damping: float = Field(default=0.75, ge=0, lt=1)
     """Share of the mass that follows edges in each step, with the graph fully trusted."""
+    question_sharpness: float = Field(default=5.0, ge=0, le=50)
+    """How strongly passages that resemble what is asked draw the walk; 0: every edge counts as it is."""
     entity_edge_weight: float = Field(default=0.3, ge=0)
     """Weight of an edge between a passage and an entity, before its inverse document frequency; a named title counts 1."""
     neighbour_edge_weight: float = Field(default=0.3, ge=0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from router.retrieval.base import Retrieved
+from router.retrieval.base import Probe, Retrieved
 from router.types import Evidence, Filter, Query
 
 
@@ -22,6 +22,8 @@ class FusionRequest:
     where: Filter
     """What the query allows; a fusion that reaches new passages must hold to it."""
     limit: int
+    probe: Probe
+    """What is known of the question."""
 
 
 class Fusion(Protocol):

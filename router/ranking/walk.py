@@ -16,11 +16,12 @@ from router.ranking.base import FusionRequest
 from router.ranking.merge import merged, ranked
 from router.retrieval.base import Retrieved
 from router.retrieval.passages import passage_evidence
-from router.retrieval.walk import Guest, Walked, walk
+from router.retrieval.walk import Guest, Walked, attraction, walk
 from router.settings import WalkSettings
 from router.stores.base import EMPTY_GRAPH, PassageStore
 from router.stores.mirror import GraphMirror
 from router.stores.snapshot import GraphSnapshot
+from router.stores.vectors import PassageVectors
 from router.types import Evidence, Provenance
 
 log = structlog.get_logger()
@@ -36,12 +37,14 @@ class WalkFusion:
     Args:
         settings: Damping at full trust, weights.
         mirror: The graph that is walked.
+        vectors: Vectors of the passages, which tell where the question draws the walk.
         passages: Text of passages that only the walk reached.
     """
 
-    def __init__(self, settings: WalkSettings, mirror: GraphMirror, passages: PassageStore) -> None:
+    def __init__(self, settings: WalkSettings, mirror: GraphMirror, vectors: PassageVectors, passages: PassageStore) -> None:
         self._settings = settings
         self._mirror = mirror
+        self._vectors = vectors
         self._passages = passages
 
     async def fuse(self, request: FusionRequest) -> list[Evidence]:
@@ -50,7 +53,8 @@ class WalkFusion:
         snapshot = await self._snapshot(request.tenant)
         guests = [Guest(item_id, _links(item_id, request)) for item_id in items if snapshot.node(item_id) is None]
         damping = self._settings.damping * request.trust[graph_source] if graph_source else 0.0
-        walked = walk(snapshot, _restart(request), damping, self._settings, guests)
+        draw = attraction(self._vectors, request.tenant, request.probe.asked, self._settings.question_sharpness)
+        walked = walk(snapshot, _restart(request), damping, self._settings, guests, draw)
         scores = {**dict(walked.passages(REACHED * request.limit)), **walked.guest_mass()}
         if graph_source:
             items = {**items, **await self._reached(walked, scores, items, graph_source, request)}

@@ -39,6 +39,13 @@ class Probe:
     """Names of the graph that stand in the question, longest first; None when the graph cannot be read."""
     is_recent: bool
     """Whether the question asks for something current (recency words, or a date after the corpus's newest)."""
+    unnamed: Vector | None = None
+    """Embedding of the question without the names in it; None when it names nothing."""
+
+    @property
+    def asked(self) -> Vector:
+        """What is asked about the names: the names say where to begin, and this what to look for from there."""
+        return self.vector if self.unnamed is None else self.unnamed
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from router.filters import matches
 from router.retrieval.base import LinkedName, RetrievalRequest, Retrieved
 from router.retrieval.passages import passage_evidence
 from router.retrieval.relation_paths import RelationPath, RelationPaths
-from router.retrieval.walk import Guest, Walked, walk
+from router.retrieval.walk import Guest, Walked, attraction, walk
 from router.settings import GraphSource, WalkSettings
 from router.stores.base import PassageStore
 from router.stores.mirror import GraphMirror
 from router.stores.snapshot import GraphSnapshot
+from router.stores.vectors import PassageVectors
 from router.types import Chunk, Evidence, EvidenceKind, Provenance
 
 ENTITY_SEED = 0.5
@@ -54,6 +55,7 @@ class GraphRetriever:
         settings: Its settings.
         walk_settings: Damping and weights.
         mirror: The snapshot that is walked.
+        vectors: Vectors of the passages, which tell where the question draws the walk.
         passages: Text of the passages.
         relation_paths: Finds paths through structured facts.
         liveness: Whether the database behind the snapshot answers.
@@ -65,6 +67,7 @@ class GraphRetriever:
         settings: GraphSource,
         walk_settings: WalkSettings,
         mirror: GraphMirror,
+        vectors: PassageVectors,
         passages: PassageStore,
         relation_paths: RelationPaths,
         liveness: Liveness,
@@ -73,6 +76,7 @@ class GraphRetriever:
         self._settings = settings
         self._walk_settings = walk_settings
         self._mirror = mirror
+        self._vectors = vectors
         self._passages = passages
         self._relation_paths = relation_paths
         self._liveness = liveness
@@ -89,7 +93,9 @@ class GraphRetriever:
         if not seeds:
             return Retrieved((), degraded=degraded)
         guests = [Guest(path.id, (path.start.entity_id, *path.ends)) for path in paths]
-        walked = walk(snapshot, seeds, self._walk_settings.damping, self._walk_settings, guests)
+        settings = self._walk_settings
+        draw = attraction(self._vectors, tenant, request.probe.asked, settings.question_sharpness)
+        walked = walk(snapshot, seeds, settings.damping, settings, guests, draw)
         passages = await self._passages_of(walked, request)
         facts = {path.id: path for path in paths}
         masses = {**{chunk_id: mass for chunk_id, (_, mass) in passages.items()}, **{key: walked.guest_mass()[key] for key in facts}}

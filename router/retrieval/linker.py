@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from router.errors import StoreUnavailable
 from router.retrieval.base import LinkedName
 from router.stores.mirror import GraphMirror
+
+
+def without_names(text: str, linked: Sequence[LinkedName]) -> str:
+    """The text with the names in it left out; empty when it says nothing else."""
+    for name in linked:
+        text = text.replace(name.surface, " ")
+    words = " ".join(text.split())
+    return words if any(map(str.isalnum, words)) else ""
 
 
 class NameLinker:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 
 import structlog
@@ -10,7 +9,7 @@ import structlog
 from router.errors import StoreUnavailable
 from router.models.base import Embedder
 from router.retrieval.base import LinkedName, Nearest, Probe
-from router.retrieval.linker import NameLinker
+from router.retrieval.linker import NameLinker, without_names
 from router.routing.recency import asks_for_recent
 from router.stopwatch import Stopwatch
 from router.stores.base import VectorStore
@@ -40,13 +39,15 @@ class Prober:
 
         The source that needs the store meets it again and reports it, if it is chosen.
         """
-        with watch.stage("embed"):
-            vector = (await self._embedder.embed([query.text]))[0]
         with watch.stage("probe"):
-            async with asyncio.TaskGroup() as group:
-                nearest = group.create_task(self._nearest(query, vector, caller))
-                linked = group.create_task(self._linked(query, caller))
-        return Probe(vector, nearest.result(), linked.result(), asks_for_recent(query.text, datetime.now(UTC).date()))
+            linked = await self._linked(query, caller)
+        with watch.stage("embed"):
+            unnamed = without_names(query.text, linked) if linked else ""
+            vectors = await self._embedder.embed([query.text, unnamed] if unnamed else [query.text])
+        with watch.stage("probe"):
+            nearest = await self._nearest(query, vectors[0], caller)
+        is_recent = asks_for_recent(query.text, datetime.now(UTC).date())
+        return Probe(vectors[0], nearest, linked, is_recent, vectors[1] if unnamed else None)
 
     async def _nearest(self, query: Query, vector: Vector, caller: Caller) -> tuple[Nearest, ...] | None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,9 +11,30 @@ import scipy.sparse as sp
 
 from router.settings import WalkSettings
 from router.stores.snapshot import Floats, GraphSnapshot, dominant_path, personalised_pagerank, strengths
-from router.types import PathStep
+from router.stores.vectors import PassageVectors
+from router.types import PathStep, Vector
 
 QUESTION = "the question"
+
+Attraction = Callable[[Sequence[str]], Floats]
+"""How much each passage (by id) draws the walk, > 0; an entity draws with 1."""
+
+
+def attraction(vectors: PassageVectors, tenant: str, asked: Vector, sharpness: float) -> Attraction:
+    """Passages that resemble what is asked draw the walk: exp(sharpness x cosine).
+
+    Args:
+        vectors: The tenant's passages.
+        tenant: Whose.
+        asked: What is asked about the names in the question (`Probe.asked`). With the names left in, the passages about them draw the
+            walk back to where it began, and half of the gain is lost.
+        sharpness: 0 makes all passages alike.
+    """
+
+    def of(chunk_ids: Sequence[str]) -> Floats:
+        return np.exp(sharpness * vectors.cosines(tenant, asked, chunk_ids).astype(np.float64))
+
+    return of
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +114,12 @@ class Walked:
 
 
 def walk(
-    snapshot: GraphSnapshot, seeds: Mapping[str, float], damping: float, settings: WalkSettings, guests: Sequence[Guest] = ()
+    snapshot: GraphSnapshot,
+    seeds: Mapping[str, float],
+    damping: float,
+    settings: WalkSettings,
+    guests: Sequence[Guest] = (),
+    attraction: Attraction | None = None,
 ) -> Walked:
     """Walk from seeds (ids of chunks, entities or guests; others are left out).
 
@@ -103,8 +129,11 @@ def walk(
         damping: Share of the mass that follows edges.
         settings: Iterations; weight of the guests' edges.
         guests: Temporary nodes.
+        attraction: Scales each edge by how much its two ends draw the walk, so that it goes where the question points.
     """
     weights = _with_guests(snapshot, guests, settings.entity_edge_weight)
+    if attraction is not None and damping > 0:
+        weights = _drawn(weights, attraction([chunk.id for chunk in snapshot.chunks]))
     guest_nodes = {guest.id: snapshot.size + number for number, guest in enumerate(guests)}
     restart = np.zeros(snapshot.size + len(guests))
     for item_id, weight in seeds.items():
@@ -116,6 +145,14 @@ def walk(
         restart /= total
     mass = personalised_pagerank(weights, restart, damping, iterations=settings.iterations)
     return Walked(snapshot, tuple(guests), weights, strengths(weights), restart, mass)
+
+
+def _drawn(weights: sp.csr_matrix, draw: Floats) -> sp.csr_matrix:
+    """Weights times the draw of both ends; symmetric as before, and each step's chances are the old ones times the draw of its end."""
+    every = np.ones(weights.shape[0])
+    every[: len(draw)] = draw
+    rows = np.repeat(every, np.diff(weights.indptr))
+    return sp.csr_matrix((weights.data * rows * every[weights.indices], weights.indices, weights.indptr), shape=weights.shape)
 
 
 def _with_guests(snapshot: GraphSnapshot, guests: Sequence[Guest], weight: float) -> sp.csr_matrix:

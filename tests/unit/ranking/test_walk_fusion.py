@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,11 +10,14 @@ from hypothesis import strategies as st
 from router.ranking.base import FusionRequest
 from router.ranking.symmetric import ReciprocalRankFusion, WeightedFusion
 from router.ranking.walk import WalkFusion
-from router.retrieval.base import Retrieved
+from router.retrieval.base import Probe, Retrieved
 from router.retrieval.passages import passage_evidence
 from router.settings import WalkSettings
+from router.stores.vectors import PassageVectors
 from router.types import NO_FILTER, Condition, Evidence, EvidenceKind, Filter, Provenance
 from tests.unit.graphs import TENANT, mirror_of, passage
+
+PROBE = Probe(np.zeros(4, np.float32), (), (), is_recent=False)
 
 CHAIN = (
     passage("incident", "Incident 12", "The pump failed. It came from Aster Foundry.", year="2024"),
@@ -32,12 +36,12 @@ def listed(source: str, *ids: str) -> Retrieved:
 
 def request(results: dict[str, Retrieved], trust: dict[str, float], where: Filter = NO_FILTER, limit: int = 10) -> FusionRequest:
     kinds = {name: name if name in {"vector", "graph", "web"} else "vector" for name in results}
-    return FusionRequest(TENANT, results, trust, kinds, where, limit)
+    return FusionRequest(TENANT, results, trust, kinds, where, limit, PROBE)
 
 
 async def fusion(tmp_path) -> WalkFusion:
     mirror, passages, _ = await mirror_of(CHAIN, tmp_path)
-    return WalkFusion(WalkSettings(), mirror, passages)
+    return WalkFusion(WalkSettings(), mirror, PassageVectors(4), passages)
 
 
 async def test_the_walk_reaches_what_no_list_has(tmp_path) -> None:
@@ -80,7 +84,7 @@ async def test_a_web_page_leads_to_the_passages_it_names(tmp_path) -> None:
     name = (await mirror.current(TENANT)).names_in("Jonas Weld")[0]
     page = Evidence("web:1", EvidenceKind.WEB_PAGE, "News", "Jonas Weld was promoted", (Provenance("web", 1, 1.0, "reciprocal_rank"),))
     results = {"web": Retrieved((page,), links={"web:1": (name.entity.id,)}), "graph": Retrieved(())}
-    fused = await WalkFusion(WalkSettings(), mirror, passages).fuse(request(results, {"web": 1.0, "graph": 1.0}))
+    fused = await WalkFusion(WalkSettings(), mirror, PassageVectors(4), passages).fuse(request(results, {"web": 1.0, "graph": 1.0}))
     assert fused[0].id == "web:1"
     assert "person" in {item.id for item in fused}
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 
 from router.corpus.base import Triple
+from router.corpus.chunk import embedded_text
 from router.errors import StoreUnavailable
 from router.retrieval.base import Probe, RetrievalRequest
 from router.retrieval.graph import GraphRetriever
-from router.retrieval.linker import NameLinker
+from router.retrieval.linker import NameLinker, without_names
 from router.retrieval.relation_paths import RelationPaths
 from router.settings import EmbeddingSettings, GraphSource, WalkSettings
+from router.stores.base import GraphBatch
 from router.stores.mirror import GraphMirror
+from router.stores.vectors import PassageVectors
 from router.testing.fakes import InMemoryGraphStore
 from router.types import NO_FILTER, Caller, Condition, Deadline, EvidenceKind, Filter, Query, TextPart
 from tests.unit.graphs import TENANT, mirror_of, passage
@@ -55,12 +57,15 @@ async def ask(tmp_path, embedder):
     mirror, passages, _ = await mirror_of(CORPUS, tmp_path, FACTS)
     database = Database(last_seen=time.monotonic())
     paths = RelationPaths(embedder, 2)
-    retriever = GraphRetriever("graph", GraphSource(), WalkSettings(), mirror, passages, paths, database)
+    vectors = PassageVectors(embedder.dimension)
+    await vectors.on_written(TENANT, CORPUS, await embedder.embed([embedded_text(chunk) for chunk in CORPUS]), GraphBatch())
+    retriever = GraphRetriever("graph", GraphSource(), WalkSettings(), mirror, vectors, passages, paths, database)
 
     async def search(text: str, where: Filter = NO_FILTER, *, up: bool = True):
         database.is_up = up
         linked = await NameLinker(mirror).link(TENANT, text)
-        probe = Probe(np.zeros(384, np.float32), (), linked, is_recent=False)
+        vector, unnamed = await embedder.embed([text, without_names(text, linked)])
+        probe = Probe(vector, (), linked, is_recent=False, unnamed=unnamed)
         return await retriever.search(
             RetrievalRequest(Query((TextPart(text),), filter=where), probe, Caller(TENANT, "r", Deadline.after(9)), 8)
         )
@@ -70,8 +75,8 @@ async def ask(tmp_path, embedder):
 
 async def test_the_second_and_third_hop_are_found_with_their_path(ask) -> None:
     found = await ask("Who holds the account of the supplier behind Incident 12?")
-    assert [item.id for item in found.evidence][:3] == ["incident", "supplier", "person"]
-    path = found.evidence[2].provenance[0].path
+    assert {item.id for item in found.evidence[:3]} == {"incident", "supplier", "person"}
+    path = next(item for item in found.evidence if item.id == "person").provenance[0].path
     assert [(step.subject, step.relation, step.object) for step in path] == [
         ("the question", "names", "Incident 12"),
         ("Incident 12", "mentions", "Aster Foundry"),
