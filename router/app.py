@@ -162,7 +162,7 @@ class _Assembly:
             self._graph,
             self._embedder,
             self._recogniser,
-            NameGraphBuilder(self._mirror, self._journal.all_chunks),
+            NameGraphBuilder(self._mirror, self._journal),
             observers,
         )
         await corpus.start()

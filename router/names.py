@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-import ahocorasick
+from typing import NamedTuple
 
 from router.types import Span
 
@@ -55,56 +54,103 @@ class Found:
     span: Span
 
 
+Holds = Callable[[str, str], bool]
+"""Whether the entity of that id has that name (now, or in the version of the graph that is read)."""
+
+
 class NameFinder:
-    """Finds known names in texts in one pass (Aho and Corasick, CACM 1975), longest first, at word boundaries.
+    """Finds known names in texts in one pass over their words, at word boundaries.
 
     Names of several words are found whatever their case; names of one word only as written, since `May` is not `may`.
+
+    Every name is kept with each of its beginnings that ends where a token does, so that from every token of a text one follows the
+    names as in a trie. That finds what Aho and Corasick's automaton finds (CACM 1975), for a name can only begin and end with a token;
+    but a name is added at the cost of its own length, where the automaton has to be made anew. Names are not taken out: whoever
+    looks says which of them hold.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._automaton = ahocorasick.Automaton()
-        patterns: dict[str, set[str]] = {}
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._names: dict[str, tuple[_Name, ...]] = {}
         for name in names:
-            bare = bare_name(name)
-            if is_findable(bare):
-                patterns.setdefault(_lower(bare), set()).add(bare)
-        for lowered, spellings in patterns.items():
-            self._automaton.add_word(lowered, (len(lowered), frozenset(spellings)))
-        self._is_empty = not patterns
-        if patterns:
-            self._automaton.make_automaton()
+            self.add(name)
 
-    def find(self, text: str) -> list[Found]:
-        """The names that stand in the text, in its order; no two overlap."""
-        if self._is_empty:
-            return []
+    def add(self, name: str, identity: str | None = None) -> None:
+        """Add a name of an entity (by default the entity that the name itself makes). Adding it again changes nothing."""
+        bare = bare_name(name)
+        if not is_findable(bare):
+            return
+        lowered = _lower(bare)
+        known = self._names.get(lowered, ())
+        added = _Name(identity or entity_id(bare), name, bare)
+        if added not in known:
+            for _, end in _tokens(lowered):
+                self._names.setdefault(lowered[:end], ())
+            self._names[lowered] = (*known, added)
+
+    def hits(self, text: str, holds: Holds | None = None) -> list[Found]:
+        """Every name that stands in the text, also one inside another."""
         lowered = _lower(text)
-        hits: list[tuple[int, int, str]] = []
-        for last, (length, spellings) in self._automaton.iter(lowered):
-            start, end = last + 1 - length, last + 1
-            if not _at_boundaries(lowered, start, end):
-                continue
-            surface = text[start:end]
-            if " " in surface or surface in spellings:
-                hits.append((start, end, surface))
-        hits.sort(key=lambda hit: (hit[0] - hit[1], hit[0]))
-        taken: list[Found] = []
-        covered = bytearray(len(text))
-        for start, end, surface in hits:
-            if not any(covered[start:end]):
-                covered[start:end] = b"\x01" * (end - start)
-                taken.append(Found(entity_id(surface), Span(start, end)))
-        taken.sort(key=lambda found: found.span.start)
-        return taken
+        tokens = _tokens(lowered)
+        hits: list[Found] = []
+        for first, (start, first_end) in enumerate(tokens):
+            last, end = first, first_end
+            while (names := self._names.get(lowered[start:end])) is not None:
+                if names:
+                    surface = text[start:end]
+                    hits += [Found(name.entity_id, Span(start, end)) for name in names if name.is_written(surface) and name.holds(holds)]
+                last += 1
+                # Within a name words stand one blank apart: after any other white space no name goes on.
+                if last == len(tokens) or lowered[end : tokens[last][0]] not in _GAPS:
+                    break
+                end = tokens[last][1]
+        return hits
+
+    def find(self, text: str, holds: Holds | None = None) -> list[Found]:
+        """The names that stand in the text, in its order; no two overlap, and the longest wins."""
+        return longest(self.hits(text, holds))
+
+
+def longest(hits: Iterable[Found]) -> list[Found]:
+    """Those hits that overlap none that is longer (of two as long: that begins earlier), in the order of the text."""
+    taken: list[Found] = []
+    covered: set[int] = set()
+    for found in sorted(hits, key=lambda hit: (hit.span.start - hit.span.end, hit.span.start, hit.entity_id)):
+        places = range(found.span.start, found.span.end)
+        if covered.isdisjoint(places):
+            covered.update(places)
+            taken.append(found)
+    return sorted(taken, key=lambda found: found.span.start)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text (or name) in small letters: whatever text has a name in it has the name's words."""
+    return _WORD.findall(_lower(text))
+
+
+class _Name(NamedTuple):
+    entity_id: str
+    name: str
+    bare: str
+
+    def is_written(self, surface: str) -> bool:
+        return " " in surface or surface == self.bare
+
+    def holds(self, holds: Holds | None) -> bool:
+        return holds is None or holds(self.entity_id, self.name)
+
+
+_WORD = re.compile(r"[^\W_]+")
+_TOKEN = re.compile(r"[^\W_]+|\S")
+"""A run of letters and digits, or any other visible character by itself: names begin and end where tokens do."""
+_GAPS = ("", " ")
+
+
+def _tokens(text: str) -> list[tuple[int, int]]:
+    """Start and end of every token."""
+    return [match.span() for match in _TOKEN.finditer(text)]
 
 
 def _lower(text: str) -> str:
     # Spans must hold in the original, so a letter whose lower case is longer (such as U+0130) stays as it is.
     lowered = text.lower()
     return lowered if len(lowered) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-
-
-def _at_boundaries(text: str, start: int, end: int) -> bool:
-    before_ok = start == 0 or not (text[start - 1].isalnum() and text[start].isalnum())
-    after_ok = end == len(text) or not (text[end].isalnum() and text[end - 1].isalnum())
-    return before_ok and after_ok

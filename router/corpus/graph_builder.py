@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Protocol
 
 from router.corpus.base import Triple
+from router.corpus.word_index import WordIndex
 from router.models.base import Recognised
-from router.names import NameFinder, bare_name, entity_id, name_key
+from router.names import NameFinder, bare_name, entity_id, longest, name_key
 from router.stores.base import GraphBatch, Subject
 from router.stores.mirror import GraphMirror
+from router.stores.snapshot import GraphSnapshot
 from router.types import Chunk, Entity, Fact, Mention, Span
 
 TITLE = "TITLE"
@@ -18,9 +21,19 @@ TERM = "TERM"
 """An entity that a structured fact states."""
 MIN_KEY = 2
 MAX_NAME_CHARS = 200
+PASSAGES_PER_READ = 500
+FEW = 1_000
+"""Passages that the index of words may have beyond what the graph has."""
 
-PassageStream = Callable[[str], AsyncIterator[Sequence[Chunk]]]
-"""Tenant -> all its passages, some at a time."""
+
+class PassageTexts(Protocol):
+    """The tenant's passages, from the journal."""
+
+    def all_chunks(self, tenant: str) -> AsyncIterator[Sequence[Chunk]]:
+        """All passages, some at a time."""
+
+    async def chunks(self, tenant: str, ids: Collection[str]) -> dict[str, Chunk]:
+        """Passages by id; those that are not there are absent."""
 
 
 class NameGraphBuilder:
@@ -28,36 +41,37 @@ class NameGraphBuilder:
 
     Args:
         mirror: Knows the names and passages that the graph already has.
-        passages: Reads the tenant's passages from the journal.
+        passages: Their texts.
     """
 
-    def __init__(self, mirror: GraphMirror, passages: PassageStream) -> None:
+    def __init__(self, mirror: GraphMirror, passages: PassageTexts) -> None:
         self._mirror = mirror
         self._passages = passages
+        self._words: dict[str, WordIndex] = {}
 
     async def build(
         self, tenant: str, chunks: Sequence[Chunk], recognised: Sequence[Recognised], triples: Mapping[str, Sequence[Triple]]
     ) -> GraphBatch:
         known = await self._mirror.current(tenant)
+        words = await self._words_of(tenant, known)
         facts, terms = await asyncio.to_thread(_structured_facts, triples)
         titles, subjects = _titles(chunks)
         found, mentions, relations = _recognised_names(chunks, recognised)
 
-        old_ids = {entity.id for entity in known.entities if entity.kind in {TITLE, TERM}}
-        new_names = [entity for entity in (*titles, *terms) if entity.id not in old_ids]
-        old_names = [entity for entity in known.entities if entity.id in old_ids]
-        mentions += await asyncio.to_thread(_find_names, (*old_names, *new_names), chunks)
-        if new_names and known.chunks:
-            finder = _finder(new_names)
-            async for old_chunks in self._passages(tenant):
-                # The journal may be ahead of the graph: a passage that is not in the graph yet finds these names when its turn comes.
-                indexed = [chunk for chunk in old_chunks if chunk.id in known.chunk_index]
-                mentions += await asyncio.to_thread(_find, finder, indexed)
+        new_names = [entity for entity in (*titles, *terms) if _known_name(known, entity.id) is None and _is_findable(entity)]
+        finder = NameFinder(entity.name for entity in new_names)
+        mentions += await asyncio.to_thread(_find, chunks, finder, known)
+        # Before this batch is added: its own passages have been searched.
+        old_ids = [chunk_id for chunk_id in words.having([entity.name for entity in new_names]) if chunk_id in known.chunk_index]
+        mentions += await self._find_in_old(tenant, old_ids, finder)
+        await asyncio.to_thread(words.add, chunks)
 
         entities = {entity.id: entity for entity in (*found, *terms, *titles)}
-        mentioned = {mention.entity_id for mention in mentions}
         # Named anew, so that the batch is whole by itself: every mention's entity is in it.
-        entities.update({entity.id: entity for entity in old_names if entity.id in mentioned})
+        for identity in {mention.entity_id for mention in mentions}:
+            old = _known_name(known, identity)
+            if old is not None:
+                entities[identity] = old
         return GraphBatch(
             chunks=tuple(chunks),
             entities=tuple(entities.values()),
@@ -65,6 +79,24 @@ class NameGraphBuilder:
             mentions=_distinct(mentions),
             facts=(*facts, *relations),
         )
+
+    async def _words_of(self, tenant: str, known: GraphSnapshot) -> WordIndex:
+        """The tenant's index of words, made at the first write after a start, and anew when most of it is gone from the corpus."""
+        index = self._words.get(tenant)
+        if index is None or len(index) > 2 * len(known.chunk_index) + FEW:
+            # The journal may be ahead of the graph: a passage that is not in the graph yet finds all names when its turn comes.
+            index = WordIndex()
+            async for some in self._passages.all_chunks(tenant):
+                await asyncio.to_thread(index.add, some)
+            self._words[tenant] = index
+        return index
+
+    async def _find_in_old(self, tenant: str, ids: Sequence[str], finder: NameFinder) -> list[Mention]:
+        mentions: list[Mention] = []
+        for start in range(0, len(ids), PASSAGES_PER_READ):
+            texts = await self._passages.chunks(tenant, ids[start : start + PASSAGES_PER_READ])
+            mentions += await asyncio.to_thread(_find, [texts[key] for key in sorted(texts)], finder, None)
+        return mentions
 
 
 def _titles(chunks: Sequence[Chunk]) -> tuple[list[Entity], list[Subject]]:
@@ -104,21 +136,29 @@ def _structured_facts(triples: Mapping[str, Sequence[Triple]]) -> tuple[list[Fac
     return list(facts.values()), list(terms.values())
 
 
-def _find_names(names: Iterable[Entity], chunks: Sequence[Chunk]) -> list[Mention]:
-    return _find(_finder(names), chunks)
+def _known_name(known: GraphSnapshot, identity: str) -> Entity | None:
+    """The entity if the graph has it from a title or a fact; names that were only recognised are looked for in no other text."""
+    entity = known.entity(identity) if known.node(identity) is not None else None
+    return entity if entity is not None and entity.kind in {TITLE, TERM} else None
 
 
-def _finder(names: Iterable[Entity]) -> NameFinder:
+def _is_findable(entity: Entity) -> bool:
     # A single word in small letters is a name in a table of facts, but an ordinary word in a text.
-    return NameFinder(entity.name for entity in names if " " in entity.name or not entity.name.islower())
+    return " " in entity.name or not entity.name.islower()
 
 
-def _find(finder: NameFinder, chunks: Sequence[Chunk]) -> list[Mention]:
-    return [
-        Mention(chunk.id, found.entity_id, Span(chunk.span.start + found.span.start, chunk.span.start + found.span.end))
-        for chunk in chunks
-        for found in finder.find(chunk.text)
-    ]
+def _is_old_name(entity: Entity) -> bool:
+    return entity.kind in {TITLE, TERM} and _is_findable(entity)
+
+
+def _find(chunks: Sequence[Chunk], new: NameFinder, known: GraphSnapshot | None) -> list[Mention]:
+    """Mentions of new names, and of those that the graph has."""
+    mentions: list[Mention] = []
+    for chunk in chunks:
+        hits = new.hits(chunk.text) + (known.hits(chunk.text, _is_old_name) if known is not None else [])
+        start = chunk.span.start
+        mentions += [Mention(chunk.id, found.entity_id, Span(start + found.span.start, start + found.span.end)) for found in longest(hits)]
+    return mentions
 
 
 def _distinct(mentions: Sequence[Mention]) -> tuple[Mention, ...]:

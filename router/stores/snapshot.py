@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from router.names import NameFinder
+from router.names import Found, NameFinder, longest
 from router.settings import WalkSettings
 from router.stores.base import GraphContent
 from router.types import Entity, Fact
@@ -82,14 +82,25 @@ class GraphSnapshot:
     def names_in(self, text: str) -> list[Name]:
         """The graph's names that stand in the text, longest first."""
         found = {
-            item.entity_id: Name(self.entities[self._entity_index[item.entity_id]], text[item.span.start : item.span.end])
-            for item in self._finder.find(text)
+            item.entity_id: Name(self.entity(item.entity_id), text[item.span.start : item.span.end]) for item in longest(self.hits(text))
         }
         return sorted(found.values(), key=lambda name: (-len(name.surface), name.entity.id))
 
+    def hits(self, text: str, accepts: Callable[[Entity], bool] | None = None) -> list[Found]:
+        """Every place where a name of the graph (of an entity that is accepted) stands in the text, also inside a longer name."""
+
+        def holds(entity_id: str, name: str) -> bool:
+            entity = self.entity(entity_id)
+            return entity.name == name and (accepts is None or accepts(entity))
+
+        return self._finder.hits(text, holds)
+
     @cached_property
     def _finder(self) -> NameFinder:
-        return NameFinder(entity.name for entity in self.entities)
+        finder = NameFinder()
+        for entity in self.entities:
+            finder.add(entity.name, entity.id)
+        return finder
 
     @cached_property
     def facts_of(self) -> Mapping[str, Sequence[Fact]]:

@@ -31,7 +31,7 @@ class Passages:
     async def chunks(self, tenant: str, ids: Sequence[str]) -> dict[str, Chunk]:
         return {key: self.all[key] for key in ids if key in self.all} if tenant == TENANT else {}
 
-    async def stream(self, tenant: str):
+    async def all_chunks(self, tenant: str):
         yield list(self.all.values()) if tenant == TENANT else []
 
 
@@ -40,7 +40,7 @@ async def mirror_of(chunks: Sequence[Chunk], tmp_path, triples: Sequence[Triple]
     passages = Passages(chunks)
     store = InMemoryGraphStore()
     mirror = GraphMirror(store, tmp_path, WalkSettings())
-    builder = NameGraphBuilder(mirror, passages.stream)
+    builder = NameGraphBuilder(mirror, passages)
     batch = await builder.build(TENANT, chunks, recognised or [NOTHING] * len(chunks), {"facts": triples} if triples else {})
     await store.upsert(TENANT, batch)
     await mirror.on_written(TENANT, chunks, None, batch)  # type: ignore[arg-type]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.names import NameFinder, bare_name, entity_id, is_findable, name_key
+from router.names import Found, NameFinder, bare_name, entity_id, is_findable, longest, name_key
+from router.types import Span
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,57 @@ def test_found_spans_never_overlap_and_carry_a_known_name(names: list[str], nois
     assert all(item.entity_id in known and entity_id(text[item.span.start : item.span.end]) == item.entity_id for item in found)
     assert all(one.span.end <= other.span.start for one, other in itertools.pairwise(found))
     assert found, "the planted name is found"
+
+
+# Letters that meet in many ways: case, a letter that grows in small letters, marks, blanks, an underscore, digits.
+TEXTS = st.text(alphabet="aAbBİß'-_.+2 \n", max_size=24)
+NAMES = st.text(alphabet="aAbBİß'-_.+2 ", min_size=1, max_size=9)
+
+
+def occurrences(names: set[str], text: str) -> list[Found]:
+    """What stands in the text, tried at every place for every name."""
+    found = []
+    lowered = small(text)
+    for bare in {bare_name(name) for name in names}:
+        for start in range(len(text)):
+            end = start + len(bare)
+            if not is_findable(bare) or lowered[start:end] != small(bare):
+                continue
+            if start > 0 and text[start - 1].isalnum() and text[start].isalnum():
+                continue
+            if end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
+                continue
+            if " " in bare or text[start:end] == bare:
+                found.append(Found(entity_id(bare), Span(start, end)))
+    return longest(found)
+
+
+def small(text: str) -> str:
+    return "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
+
+
+@given(st.sets(NAMES, max_size=8), TEXTS, st.data())
+def test_names_are_found_wherever_they_stand(names: set[str], text: str, data) -> None:
+    planted = data.draw(st.sampled_from(sorted(names))) if names else ""
+    for whole in (text, f"{text} {planted}", f"{planted}{text}", f"{text} {planted.upper()} b"):
+        assert NameFinder(names).find(whole) == occurrences(names, whole)
+
+
+@given(st.lists(st.tuples(st.booleans(), NAMES), max_size=12), st.lists(NAMES, max_size=6))
+def test_names_come_and_go_as_if_the_finder_were_made_anew(changes: list[tuple[bool, str]], words: list[str]) -> None:
+    text = " ".join(words + [name for _, name in changes])
+    finder, held = NameFinder(), set()
+    for is_added, name in changes:
+        if is_added:
+            finder.add(name)
+            held.add(name)
+        else:
+            held.discard(name)
+        assert finder.find(text, lambda _, one: one in held) == NameFinder(held).find(text)
+
+
+def test_a_name_of_another_entity_can_hide_in_the_same_letters() -> None:
+    finder = NameFinder()
+    finder.add("OPAL", "system")
+    finder.add("Opal", "person")
+    assert [found.entity_id for found in finder.find("Opal runs the OPAL.")] == ["person", "system"]

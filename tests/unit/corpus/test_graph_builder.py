@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from router.corpus.base import Triple
 from router.corpus.graph_builder import TERM, TITLE, NameGraphBuilder
 from router.models.base import Recognised, RecognisedName, RecognisedRelation
@@ -20,7 +23,7 @@ async def build_in_turn(tmp_path, *batches):
     """One build and write after the other, as the indexer does; the journal already has everything."""
     store, passages = InMemoryGraphStore(), Passages([chunk for batch in batches for chunk in batch])
     mirror = GraphMirror(store, tmp_path, WalkSettings())
-    builder = NameGraphBuilder(mirror, passages.stream)
+    builder = NameGraphBuilder(mirror, passages)
     for chunks in batches:
         batch = await builder.build(TENANT, chunks, [NOTHING] * len(chunks), {})
         await store.upsert(TENANT, batch)
@@ -47,7 +50,7 @@ async def test_recognised_names_and_relations_become_entities_and_facts(tmp_path
     aster = RecognisedName("Aster Foundry", "ORG", Span(13, 26))
     seen = Recognised((aster, weld), (RecognisedRelation(weld, "speaks for", aster),))
     mirror = GraphMirror(InMemoryGraphStore(), tmp_path, WalkSettings())
-    batch = await NameGraphBuilder(mirror, Passages([INCIDENT]).stream).build(TENANT, [INCIDENT], [seen], {})
+    batch = await NameGraphBuilder(mirror, Passages([INCIDENT])).build(TENANT, [INCIDENT], [seen], {})
     kinds = {entity.name: entity.kind for entity in batch.entities}
     assert kinds == {"Incident 12": TITLE, "Aster Foundry": "ORG", "Jonas Weld": "PERSON"}
     (fact,) = batch.facts
@@ -64,7 +67,7 @@ async def test_structured_facts_are_terms_and_small_words_are_not_found_in_texts
     note = passage("n", "Note", "It rained. Team Blue came, with love.")
     mirror = GraphMirror(InMemoryGraphStore(), tmp_path, WalkSettings())
     triples = {"facts": [Triple("Team Blue", "owns", "Pump Seven"), Triple("Night Ferry", "has tag", "love")]}
-    batch = await NameGraphBuilder(mirror, Passages([note]).stream).build(TENANT, [note], [NOTHING], triples)
+    batch = await NameGraphBuilder(mirror, Passages([note])).build(TENANT, [note], [NOTHING], triples)
     assert {entity.kind for entity in batch.entities if entity.name != "Note"} == {TERM}
     assert [mention.entity_id for mention in batch.mentions] == [entity_id("Team Blue")]
     assert all(fact.chunk_id is None and fact.document_id == "facts" for fact in batch.facts)
@@ -72,6 +75,30 @@ async def test_structured_facts_are_terms_and_small_words_are_not_found_in_texts
 
 async def test_building_again_gives_the_same_batch(tmp_path) -> None:
     mirror = GraphMirror(InMemoryGraphStore(), tmp_path, WalkSettings())
-    builder = NameGraphBuilder(mirror, Passages([INCIDENT, SUPPLIER]).stream)
+    builder = NameGraphBuilder(mirror, Passages([INCIDENT, SUPPLIER]))
     first = await builder.build(TENANT, [INCIDENT, SUPPLIER], [NOTHING] * 2, {})
     assert first == await builder.build(TENANT, [INCIDENT, SUPPLIER], [NOTHING] * 2, {})
+
+
+async def test_old_passages_of_an_earlier_process_find_new_names(tmp_path) -> None:
+    store, passages = InMemoryGraphStore(), Passages([INCIDENT])
+    for chunks in ([INCIDENT], [SUPPLIER]):
+        # Everything in memory is made anew; the graph store and the journal stay.
+        passages.all |= {chunk.id: chunk for chunk in chunks}
+        mirror = GraphMirror(store, tmp_path, WalkSettings())
+        await store.upsert(TENANT, await NameGraphBuilder(mirror, passages).build(TENANT, chunks, [NOTHING], {}))
+    assert [mention.chunk_id for mention in (await store.load(TENANT)).mentions] == ["a"]
+
+
+NAMES = ["Aster Foundry", "Jonas Weld", "ERP", "Pump Seven", "Night Ferry"]
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.sampled_from([*NAMES, "and", "erp", "JONAS WELD"]), max_size=6), min_size=5, max_size=5), st.randoms())
+async def test_any_order_of_documents_gives_one_graph(tmp_path, texts: list[list[str]], random) -> None:
+    chunks = [passage(f"p{n}", NAMES[n], " ".join(words)) for n, words in enumerate(texts)]
+    together = await build_in_turn(tmp_path, chunks)
+    random.shuffle(chunks)
+    cut = random.randint(1, 4)
+    assert await build_in_turn(tmp_path, *([chunk] for chunk in chunks)) == together
+    assert await build_in_turn(tmp_path, chunks[:cut], chunks[cut:]) == together

@@ -59,7 +59,7 @@ class World:
     async def open(self, *, start: bool = True) -> AsyncIterator[tuple[Corpus, Journal]]:
         journal = await open_journal(JournalSettings(), self.folder)
         mirror = GraphMirror(self.graph, self.folder, WalkSettings())
-        builder = self.builder or NameGraphBuilder(mirror, journal.all_chunks)
+        builder = self.builder or NameGraphBuilder(mirror, journal)
         observers: tuple[CorpusObserver, ...] = (mirror, self.log)
         corpus = Corpus(
             self.settings, journal, self.vectors, self.graph, self.embedder, SimpleRecogniser(), builder, observers, self.patience_s
