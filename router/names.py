@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from router.types import Span
 
+ALIAS = "also called"
+"""Relation of a fact that a text states: from the short or other name to the full one."""
 _PARENTHESES = re.compile(r"\s*\([^()]*\)\s*$")
 _ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\S)", re.IGNORECASE)
 _EDGES = " \t\n\r\"'“”‘’.,;:!?"

@@ -52,10 +52,12 @@ class LexicalIndex(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """That a chunk is about an entity (its document's title, a heading)."""
+    """That a chunk is about an entity (its document's title, a heading). One per chunk and entity: a later one takes its place."""
 
     chunk_id: str
     entity_id: str
+    confidence: float = 1.0
+    """0..1: 1 for a title, less for a subject that is guessed."""
 
 
 @dataclass(frozen=True, slots=True)

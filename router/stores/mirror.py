@@ -31,7 +31,7 @@ class _Tenant:
 
     chunks: dict[str, GraphNodeChunk]
     entities: dict[str, Entity]
-    subjects: set[Subject]
+    subjects: dict[tuple[str, str], Subject]
     mentions: set[Mention]
     facts: dict[str, Fact]
     loaded_at: float
@@ -43,7 +43,7 @@ class _Tenant:
         return cls(
             {chunk.id: chunk for chunk in content.chunks},
             {entity.id: entity for entity in content.entities},
-            set(content.subjects),
+            {(subject.entity_id, subject.chunk_id): subject for subject in content.subjects},
             set(content.mentions),
             {fact.id: fact for fact in content.facts},
             loaded_at,
@@ -53,7 +53,7 @@ class _Tenant:
         return GraphContent(
             tuple(self.chunks[key] for key in sorted(self.chunks)),
             tuple(self.entities[key] for key in sorted(self.entities)),
-            tuple(sorted(self.subjects, key=lambda subject: (subject.entity_id, subject.chunk_id))),
+            tuple(self.subjects[key] for key in sorted(self.subjects)),
             tuple(sorted(self.mentions, key=lambda mention: (mention.chunk_id, mention.span.start, mention.entity_id))),
             tuple(self.facts[key] for key in sorted(self.facts)),
         )
@@ -106,7 +106,7 @@ class GraphMirror:
             for chunk in batch.chunks:
                 state.chunks[chunk.id] = GraphNodeChunk(chunk.id, chunk.document_id, chunk.collection, chunk.ordinal, chunk.title)
             state.entities.update({entity.id: entity for entity in batch.entities})
-            state.subjects.update(batch.subjects)
+            state.subjects.update({(subject.entity_id, subject.chunk_id): subject for subject in batch.subjects})
             state.mentions.update(batch.mentions)
             state.facts.update({fact.id: fact for fact in batch.facts})
             state.loaded_at = time.time()
@@ -118,10 +118,10 @@ class GraphMirror:
         async with self._lock(tenant):
             gone = {chunk.id for chunk in state.chunks.values() if chunk.document_id == document_id}
             state.chunks = {key: chunk for key, chunk in state.chunks.items() if key not in gone}
-            state.subjects = {subject for subject in state.subjects if subject.chunk_id not in gone}
+            state.subjects = {key: subject for key, subject in state.subjects.items() if subject.chunk_id not in gone}
             state.mentions = {mention for mention in state.mentions if mention.chunk_id not in gone}
             state.facts = {key: fact for key, fact in state.facts.items() if fact.document_id != document_id}
-            touched = {subject.entity_id for subject in state.subjects} | {mention.entity_id for mention in state.mentions}
+            touched = {subject.entity_id for subject in state.subjects.values()} | {mention.entity_id for mention in state.mentions}
             touched.update(end for fact in state.facts.values() for end in (fact.subject_id, fact.object_id))
             state.entities = {key: entity for key, entity in state.entities.items() if key in touched}
             state.loaded_at = time.time()

@@ -75,7 +75,8 @@ class InMemoryVectorStore(Switch):
 class _Graph:
     chunks: dict[str, GraphNodeChunk] = field(default_factory=dict)
     entities: dict[str, Entity] = field(default_factory=dict)
-    subjects: set[Subject] = field(default_factory=set)
+    subjects: dict[tuple[str, str], Subject] = field(default_factory=dict)
+    """By entity and chunk."""
     mentions: set[Mention] = field(default_factory=set)
     facts: dict[str, Fact] = field(default_factory=dict)
 
@@ -91,7 +92,7 @@ class InMemoryGraphStore(Switch):
         for chunk in batch.chunks:
             graph.chunks[chunk.id] = GraphNodeChunk(chunk.id, chunk.document_id, chunk.collection, chunk.ordinal, chunk.title)
         graph.entities.update({entity.id: entity for entity in batch.entities})
-        graph.subjects.update(batch.subjects)
+        graph.subjects.update({(subject.entity_id, subject.chunk_id): subject for subject in batch.subjects})
         graph.mentions.update(batch.mentions)
         graph.facts.update({fact.id: fact for fact in batch.facts})
 
@@ -100,10 +101,10 @@ class InMemoryGraphStore(Switch):
         graph = self._graphs.get(tenant, _Graph())
         gone = {chunk.id for chunk in graph.chunks.values() if chunk.document_id == document_id}
         graph.chunks = {key: chunk for key, chunk in graph.chunks.items() if key not in gone}
-        graph.subjects = {subject for subject in graph.subjects if subject.chunk_id not in gone}
+        graph.subjects = {key: subject for key, subject in graph.subjects.items() if subject.chunk_id not in gone}
         graph.mentions = {mention for mention in graph.mentions if mention.chunk_id not in gone}
         graph.facts = {key: fact for key, fact in graph.facts.items() if fact.document_id != document_id}
-        named = {subject.entity_id for subject in graph.subjects} | {mention.entity_id for mention in graph.mentions}
+        named = {subject.entity_id for subject in graph.subjects.values()} | {mention.entity_id for mention in graph.mentions}
         named.update(end for fact in graph.facts.values() for end in (fact.subject_id, fact.object_id))
         graph.entities = {key: entity for key, entity in graph.entities.items() if key in named}
 
@@ -113,7 +114,7 @@ class InMemoryGraphStore(Switch):
         return GraphContent(
             chunks=tuple(graph.chunks[key] for key in sorted(graph.chunks)),
             entities=tuple(graph.entities[key] for key in sorted(graph.entities)),
-            subjects=tuple(sorted(graph.subjects, key=lambda subject: (subject.entity_id, subject.chunk_id))),
+            subjects=tuple(graph.subjects[key] for key in sorted(graph.subjects)),
             mentions=tuple(sorted(graph.mentions, key=lambda mention: (mention.chunk_id, mention.span.start, mention.entity_id))),
             facts=tuple(graph.facts[key] for key in sorted(graph.facts)),
         )

@@ -19,12 +19,12 @@ def chunk(identity: str, document: str = "doc", ordinal: int = 0, title: str = "
 
 
 def small_graph(document: str = "doc", prefix: str = "") -> GraphBatch:
-    """Two passages, three entities, one subject, three mentions (one entity twice in a passage), two facts."""
+    """Two passages, three entities, two subjects (one guessed), three mentions (one entity twice in a passage), two facts."""
     one, other = chunk(f"{prefix}c1", document), chunk(f"{prefix}c2", document, 1)
     return GraphBatch(
         chunks=(one, other),
         entities=(Entity("e1", "Aster", "TITLE"), Entity("e2", "Weld", "PERSON"), Entity("e3", "Harbour", "GPE")),
-        subjects=(Subject(one.id, "e1"),),
+        subjects=(Subject(one.id, "e1"), Subject(other.id, "e1", 0.25)),
         mentions=(Mention(one.id, "e2", Span(3, 7)), Mention(one.id, "e2", Span(20, 24)), Mention(other.id, "e3", Span(0, 7))),
         facts=(
             Fact(f"{prefix}f1", "e2", "works for", "e1", document, one.id),
@@ -68,6 +68,13 @@ class GraphStoreContract:
         await store.upsert(tenant, GraphBatch(entities=(Entity("e1", "Aster Foundry", "TITLE"), Entity("e9", "New", "ORG"))))
         names = {entity.id: entity.name for entity in (await store.load(tenant)).entities}
         assert names == {"e1": "Aster Foundry", "e2": "Weld", "e3": "Harbour", "e9": "New"}
+
+    async def test_a_later_confidence_takes_the_place_of_an_earlier_one(self, store: GraphStore, tenant: str) -> None:
+        batch = small_graph()
+        await store.upsert(tenant, batch)
+        surer = Subject(batch.subjects[1].chunk_id, "e1", 0.75)
+        await store.upsert(tenant, GraphBatch(subjects=(surer,)))
+        assert (await store.load(tenant)).subjects == (batch.subjects[0], surer)
 
     async def test_batches_that_overlap_add_up(self, store: GraphStore, tenant: str) -> None:
         whole = small_graph()

@@ -3,7 +3,7 @@
     (:Chunk {key, tenant, id, document_id, document_key, collection, ordinal, title})
     (:Entity {key, tenant, id, name, kind})
     (:Document {key, tenant, id})
-    (:Chunk)-[:SUBJECT]->(:Entity)
+    (:Chunk)-[:SUBJECT {confidence}]->(:Entity)
     (:Chunk)-[:MENTIONS {start, end}]->(:Entity)
     (:Entity)-[:FACT {id, relation, document_id, document_key, chunk_id}]->(:Entity)
     (:Document)-[:STATES]->(:Entity)    the entity is the subject of a fact of this document
@@ -35,7 +35,7 @@ WRITE_ENTITIES: LiteralString = "UNWIND $rows AS row MERGE (e:Entity {key: row.k
 WRITE_DOCUMENTS: LiteralString = "UNWIND $rows AS row MERGE (d:Document {key: row.key}) SET d += row.properties RETURN count(*) AS written"
 WRITE_SUBJECTS: LiteralString = (
     "UNWIND $rows AS row MATCH (c:Chunk {key: row.chunk}) MATCH (e:Entity {key: row.entity}) "
-    "MERGE (c)-[:SUBJECT]->(e) RETURN count(*) AS written"
+    "MERGE (c)-[s:SUBJECT]->(e) SET s.confidence = row.confidence RETURN count(*) AS written"
 )
 WRITE_MENTIONS: LiteralString = (
     "UNWIND $rows AS row MATCH (c:Chunk {key: row.chunk}) MATCH (e:Entity {key: row.entity}) "
@@ -49,7 +49,11 @@ READ_CHUNKS: LiteralString = (
     "RETURN c.id AS id, c.document_id AS document_id, c.collection AS collection, c.ordinal AS ordinal, c.title AS title"
 )
 READ_ENTITIES: LiteralString = "MATCH (e:Entity {tenant: $tenant}) RETURN e.id AS id, e.name AS name, e.kind AS kind"
-READ_SUBJECTS: LiteralString = "MATCH (c:Chunk {tenant: $tenant})-[:SUBJECT]->(e:Entity) RETURN c.id AS chunk_id, e.id AS entity_id"
+# An edge of an earlier release has no confidence.
+READ_SUBJECTS: LiteralString = (
+    "MATCH (c:Chunk {tenant: $tenant})-[s:SUBJECT]->(e:Entity) "
+    "RETURN c.id AS chunk_id, e.id AS entity_id, coalesce(s.confidence, 1.0) AS confidence"
+)
 READ_MENTIONS: LiteralString = (
     "MATCH (c:Chunk {tenant: $tenant})-[m:MENTIONS]->(e:Entity) RETURN c.id AS chunk_id, e.id AS entity_id, m.start AS start, m.end AS end"
 )

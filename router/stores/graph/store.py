@@ -316,7 +316,7 @@ def _entity_row(tenant: str, entity: Entity) -> Row:
 
 
 def _subject_row(tenant: str, subject: Subject) -> Row:
-    return {"chunk": _key(tenant, subject.chunk_id), "entity": _key(tenant, subject.entity_id)}
+    return {"chunk": _key(tenant, subject.chunk_id), "entity": _key(tenant, subject.entity_id), "confidence": subject.confidence}
 
 
 def _mention_row(tenant: str, mention: Mention) -> Row:
