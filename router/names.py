@@ -27,9 +27,27 @@ def bare_name(name: str) -> str:
 
 
 def name_key(name: str) -> str:
-    """Equal for names that are the same name: case, leading article and parenthesis do not count."""
+    """Equal for names that are the same name: case, accents, leading article and parenthesis do not count."""
     bare = bare_name(name)
-    return (_ARTICLE.sub("", bare) or bare).casefold()
+    return folded(_ARTICLE.sub("", bare) or bare).casefold()
+
+
+def folded(text: str) -> str:
+    """The text without accents and with plain quotes and hyphens, letter for letter: spans stay true."""
+    return text.translate(_FOLDED)
+
+
+class _Folded(dict[int, int]):
+    """Code point -> the one it is read as, worked out when it is first met."""
+
+    def __missing__(self, code: int) -> int:
+        parts = unicodedata.normalize("NFD", chr(code))
+        is_letter_with_marks = parts[0].isalpha() and all(map(unicodedata.combining, parts[1:]))
+        self[code] = ord(parts[0]) if is_letter_with_marks else code
+        return self[code]
+
+
+_FOLDED = _Folded({ord(one): ord(other) for one, other in zip("‘’‛“”‟‐‑‒–—", "'''\"\"\"-----", strict=True)})
 
 
 def entity_id(name: str) -> str:
@@ -135,7 +153,7 @@ class _Name(NamedTuple):
     bare: str
 
     def is_written(self, surface: str) -> bool:
-        return " " in surface or surface == self.bare
+        return " " in surface or folded(surface) == folded(self.bare)
 
     def holds(self, holds: Holds | None) -> bool:
         return holds is None or holds(self.entity_id, self.name)
@@ -153,6 +171,7 @@ def _tokens(text: str) -> list[tuple[int, int]]:
 
 
 def _lower(text: str) -> str:
+    text = folded(text)
     # Spans must hold in the original, so a letter whose lower case is longer (such as U+0130) stays as it is.
     lowered = text.lower()
     return lowered if len(lowered) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)

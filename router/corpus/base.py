@@ -74,13 +74,25 @@ class CorpusService(Protocol):
     async def stats(self, tenant: str) -> CorpusStats: ...
 
 
+Openings = Mapping[str, tuple[Chunk, Recognised]]
+"""Document id -> its first passage, and what was recognised there."""
+NO_OPENINGS: Openings = {}
+
+
 class GraphBuilder(Protocol):
     """Turns passages and recognised names into what the graph stores; it knows the names that the corpus already has."""
 
     async def build(
-        self, tenant: str, chunks: Sequence[Chunk], recognised: Sequence[Recognised], triples: Mapping[str, Sequence[Triple]]
+        self,
+        tenant: str,
+        chunks: Sequence[Chunk],
+        recognised: Sequence[Recognised],
+        triples: Mapping[str, Sequence[Triple]],
+        openings: Openings = NO_OPENINGS,
     ) -> GraphBatch:
         """`recognised` is parallel to `chunks`, its spans relative to the chunk's text; `triples` by document id.
+
+        `openings` holds the first passages of the chunks' documents, also of those whose first passage was in an earlier batch.
 
         The batch also holds mentions of new names in old chunks.
         """

@@ -7,10 +7,13 @@ import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
-from router.corpus.base import Triple
+from router.corpus.aliases import aliases_of
+from router.corpus.base import NO_OPENINGS, Openings, Triple
+from router.corpus.subjects import NO_SUBJECTS, is_name, subjects_of
+from router.corpus.subjects import TITLE as CERTAIN
 from router.corpus.word_index import WordIndex
 from router.models.base import Recognised
-from router.names import NameFinder, bare_name, entity_id, longest, name_key
+from router.names import ALIAS, NameFinder, bare_name, entity_id, longest
 from router.stores.base import GraphBatch, Subject
 from router.stores.mirror import GraphMirror
 from router.stores.snapshot import GraphSnapshot
@@ -19,8 +22,12 @@ from router.types import Chunk, Entity, Fact, Mention, Span
 TITLE = "TITLE"
 TERM = "TERM"
 """An entity that a structured fact states."""
-MIN_KEY = 2
-MAX_NAME_CHARS = 200
+SUBJECT = "SUBJECT"
+"""What a passage without a title is probably about."""
+OTHER_NAME = "OTHER_NAME"
+"""One end of a pair of names for the same thing."""
+NAMES = (TITLE, TERM, SUBJECT, OTHER_NAME)
+"""Kinds that are looked for in every text, not only where they were recognised."""
 PASSAGES_PER_READ = 500
 FEW = 1_000
 """Passages that the index of words may have beyond what the graph has."""
@@ -50,15 +57,22 @@ class NameGraphBuilder:
         self._words: dict[str, WordIndex] = {}
 
     async def build(
-        self, tenant: str, chunks: Sequence[Chunk], recognised: Sequence[Recognised], triples: Mapping[str, Sequence[Triple]]
+        self,
+        tenant: str,
+        chunks: Sequence[Chunk],
+        recognised: Sequence[Recognised],
+        triples: Mapping[str, Sequence[Triple]],
+        openings: Openings = NO_OPENINGS,
     ) -> GraphBatch:
         known = await self._mirror.current(tenant)
         words = await self._words_of(tenant, known)
         facts, terms = await asyncio.to_thread(_structured_facts, triples)
-        titles, subjects = _titles(chunks)
+        named, subjects = _subjects(chunks, recognised, openings)
         found, mentions, relations = _recognised_names(chunks, recognised)
+        aliases, also_called = _aliases(chunks, recognised)
 
-        new_names = [entity for entity in (*titles, *terms) if _known_name(known, entity.id) is None and _is_findable(entity)]
+        stated = [*aliases, *terms, *named]
+        new_names = [entity for entity in stated if _known_name(known, entity.id) is None and _is_findable(entity)]
         finder = NameFinder(entity.name for entity in new_names)
         mentions += await asyncio.to_thread(_find, chunks, finder, known)
         # Before this batch is added: its own passages have been searched.
@@ -66,18 +80,18 @@ class NameGraphBuilder:
         mentions += await self._find_in_old(tenant, old_ids, finder)
         await asyncio.to_thread(words.add, chunks)
 
-        entities = {entity.id: entity for entity in (*found, *terms, *titles)}
+        entities = {entity.id: entity for entity in sorted((*found, *stated), key=_rank, reverse=True)}
         # Named anew, so that the batch is whole by itself: every mention's entity is in it.
-        for identity in {mention.entity_id for mention in mentions}:
+        for identity in {mention.entity_id for mention in mentions} | entities.keys():
             old = _known_name(known, identity)
-            if old is not None:
+            if old is not None and (identity not in entities or _rank(old) <= _rank(entities[identity])):
                 entities[identity] = old
         return GraphBatch(
             chunks=tuple(chunks),
             entities=tuple(entities.values()),
             subjects=tuple(subjects),
             mentions=_distinct(mentions),
-            facts=(*facts, *relations),
+            facts=(*facts, *relations, *also_called),
         )
 
     async def _words_of(self, tenant: str, known: GraphSnapshot) -> WordIndex:
@@ -99,10 +113,30 @@ class NameGraphBuilder:
         return mentions
 
 
-def _titles(chunks: Sequence[Chunk]) -> tuple[list[Entity], list[Subject]]:
-    titled = [chunk for chunk in chunks if _is_name(chunk.title)]
-    entities = {entity_id(chunk.title): Entity(entity_id(chunk.title), bare_name(chunk.title), TITLE) for chunk in titled}
-    return list(entities.values()), [Subject(chunk.id, entity_id(chunk.title)) for chunk in titled]
+def _subjects(chunks: Sequence[Chunk], recognised: Sequence[Recognised], openings: Openings) -> tuple[list[Entity], list[Subject]]:
+    entities: dict[str, Entity] = {}
+    subjects: list[Subject] = []
+    for chunk, seen in zip(chunks, recognised, strict=True):
+        opening = openings.get(chunk.document_id)
+        of_the_first = subjects_of(*opening, NO_SUBJECTS) if opening is not None and chunk.ordinal > 0 else NO_SUBJECTS
+        for name, confidence in subjects_of(chunk, seen, of_the_first).items():
+            entity = Entity(entity_id(name), name, TITLE if confidence == CERTAIN else SUBJECT)
+            entities[entity.id] = min(entity, entities.get(entity.id, entity), key=_rank)
+            subjects.append(Subject(chunk.id, entity.id, confidence))
+    return list(entities.values()), subjects
+
+
+def _aliases(chunks: Sequence[Chunk], recognised: Sequence[Recognised]) -> tuple[list[Entity], list[Fact]]:
+    entities: dict[str, Entity] = {}
+    facts: dict[str, Fact] = {}
+    for chunk, seen in zip(chunks, recognised, strict=True):
+        for short, full in aliases_of(chunk.text, seen):
+            if is_name(short) and is_name(full):
+                ends = entity_id(short), entity_id(full)
+                entities.update({end: Entity(end, name, OTHER_NAME) for end, name in zip(ends, (short, full), strict=True)})
+                fact = _fact(ends[0], ALIAS, ends[1], chunk.document_id, chunk.id)
+                facts[fact.id] = fact
+    return list(entities.values()), list(facts.values())
 
 
 def _recognised_names(chunks: Sequence[Chunk], recognised: Sequence[Recognised]) -> tuple[list[Entity], list[Mention], list[Fact]]:
@@ -111,13 +145,13 @@ def _recognised_names(chunks: Sequence[Chunk], recognised: Sequence[Recognised])
     facts: list[Fact] = []
     for chunk, seen in zip(chunks, recognised, strict=True):
         for name in seen.names:
-            if _is_name(name.text):
+            if is_name(name.text):
                 entity = Entity(entity_id(name.text), bare_name(name.text), name.kind)
                 entities.setdefault(entity.id, entity)
                 start = chunk.span.start
                 mentions.append(Mention(chunk.id, entity.id, Span(start + name.span.start, start + name.span.end)))
         for relation in seen.relations:
-            if _is_name(relation.subject.text) and _is_name(relation.object.text):
+            if is_name(relation.subject.text) and is_name(relation.object.text):
                 ends = entity_id(relation.subject.text), entity_id(relation.object.text)
                 facts.append(_fact(ends[0], relation.relation, ends[1], chunk.document_id, chunk.id))
     return list(entities.values()), mentions, list({fact.id: fact for fact in facts}.values())
@@ -137,9 +171,9 @@ def _structured_facts(triples: Mapping[str, Sequence[Triple]]) -> tuple[list[Fac
 
 
 def _known_name(known: GraphSnapshot, identity: str) -> Entity | None:
-    """The entity if the graph has it from a title or a fact; names that were only recognised are looked for in no other text."""
+    """The entity if the graph has it as one of NAMES; names that were only recognised are looked for in no other text."""
     entity = known.entity(identity) if known.node(identity) is not None else None
-    return entity if entity is not None and entity.kind in {TITLE, TERM} else None
+    return entity if entity is not None and entity.kind in NAMES else None
 
 
 def _is_findable(entity: Entity) -> bool:
@@ -148,7 +182,7 @@ def _is_findable(entity: Entity) -> bool:
 
 
 def _is_old_name(entity: Entity) -> bool:
-    return entity.kind in {TITLE, TERM} and _is_findable(entity)
+    return entity.kind in NAMES and _is_findable(entity)
 
 
 def _find(chunks: Sequence[Chunk], new: NameFinder, known: GraphSnapshot | None) -> list[Mention]:
@@ -171,5 +205,6 @@ def _fact(subject_id: str, relation: str, object_id: str, document_id: str, chun
     return Fact(hashlib.sha256(identity.encode()).hexdigest()[:32], subject_id, relation, object_id, document_id, chunk_id)
 
 
-def _is_name(text: str) -> bool:
-    return MIN_KEY <= len(name_key(text)) <= MAX_NAME_CHARS
+def _rank(entity: Entity) -> int:
+    """Which kind an entity keeps that is several things: the first of NAMES, else what the recogniser said."""
+    return NAMES.index(entity.kind) if entity.kind in NAMES else len(NAMES)

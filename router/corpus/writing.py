@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from router.corpus.base import CorpusObserver, GraphBuilder, Triple
 from router.corpus.chunk import embedded_text
-from router.models.base import Embedder, EntityRecogniser
+from router.models.base import Embedder, EntityRecogniser, Recognised
 from router.stores.base import GraphStore, VectorStore
 from router.types import Chunk
 
@@ -41,18 +41,27 @@ class StoreWriter:
         self._batch_chunks = batch_chunks
 
     async def write(self, tenant: str, chunks: Sequence[Chunk], facts: Mapping[str, Sequence[Triple]], persist: Persist) -> None:
-        """Write the passages of some documents, a batch at a time, and their structured facts (by document id)."""
+        """Write all passages of some documents, a batch at a time, and their structured facts (by document id)."""
+        openings: dict[str, tuple[Chunk, Recognised]] = {}
         for start in range(0, len(chunks), self._batch_chunks):
-            await self._write_batch(tenant, chunks[start : start + self._batch_chunks], {}, persist)
+            await self._write_batch(tenant, chunks[start : start + self._batch_chunks], {}, openings, persist)
         for document_id, triples in facts.items():
-            await self._write_batch(tenant, (), {document_id: triples}, persist)
+            await self._write_batch(tenant, (), {document_id: triples}, openings, persist)
 
-    async def _write_batch(self, tenant: str, chunks: Sequence[Chunk], facts: Mapping[str, Sequence[Triple]], persist: Persist) -> None:
+    async def _write_batch(
+        self,
+        tenant: str,
+        chunks: Sequence[Chunk],
+        facts: Mapping[str, Sequence[Triple]],
+        openings: dict[str, tuple[Chunk, Recognised]],
+        persist: Persist,
+    ) -> None:
         vectors, recognised = await asyncio.gather(
             persist(self._embedder.embed, [embedded_text(chunk) for chunk in chunks]),
             persist(self._recogniser.recognise, [chunk.text for chunk in chunks]),
         )
-        batch = await persist(self._builder.build, tenant, chunks, recognised, facts)
+        openings.update({chunk.document_id: (chunk, seen) for chunk, seen in zip(chunks, recognised, strict=True) if chunk.ordinal == 0})
+        batch = await persist(self._builder.build, tenant, chunks, recognised, facts, openings)
         if chunks:
             await persist(self._vector_store.upsert, tenant, chunks, vectors)
         await persist(self._graph_store.upsert, tenant, batch)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.names import Found, NameFinder, bare_name, entity_id, is_findable, longest, name_key
+from router.names import Found, NameFinder, bare_name, entity_id, folded, is_findable, longest, name_key
 from router.types import Span
 
 
@@ -118,3 +118,24 @@ def test_a_name_of_another_entity_can_hide_in_the_same_letters() -> None:
     finder.add("OPAL", "system")
     finder.add("Opal", "person")
     assert [found.entity_id for found in finder.find("Opal runs the OPAL.")] == ["person", "system"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Aschenbrödel", "aschenbrodel"),
+        ("Tekezé River", "Tekeze River"),
+        ("O’Neill & Sons", "O'Neill & Sons"),
+        ("Kosić–Levin", "Kosic-Levin"),
+    ],
+)
+def test_accents_and_typographic_signs_do_not_count(one: str, other: str) -> None:
+    assert name_key(one) == name_key(other)
+    text = f"They met {other} there, and {one.upper() if ' ' in one else one} too."
+    assert [found.entity_id for found in NameFinder([one]).find(text.replace("aschenbrodel", "Aschenbrodel"))] == [entity_id(one)] * 2
+
+
+@given(st.text())
+def test_folding_keeps_every_place(text: str) -> None:
+    assert len(folded(text)) == len(text)
+    assert folded(folded(text)) == folded(text)

@@ -307,7 +307,7 @@ class BrokenFor:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    async def build(self, tenant: str, chunks: Sequence[Chunk], recognised: object, triples: object) -> GraphBatch:
+    async def build(self, tenant: str, chunks: Sequence[Chunk], recognised: object, triples: object, openings: object) -> GraphBatch:
         if any(chunk.document_name == self.name for chunk in chunks):
             raise ZeroDivisionError("a bug")
         return GraphBatch(chunks=tuple(chunks))
