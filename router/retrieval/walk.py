@@ -9,8 +9,10 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 
+from router.retrieval.pagerank import dominant_path, personalised_pagerank, strengths
 from router.settings import WalkSettings
-from router.stores.snapshot import Floats, GraphSnapshot, dominant_path, personalised_pagerank, strengths
+from router.stores.edges import Floats
+from router.stores.snapshot import GraphSnapshot
 from router.stores.vectors import PassageVectors
 from router.types import PathStep, Vector
 
@@ -65,7 +67,9 @@ class Walked:
             # Everything that ties with the last one taken stays in, so that the order by id decides.
             threshold = np.partition(mass[candidates], len(candidates) - limit)[len(candidates) - limit]
             candidates = candidates[mass[candidates] >= threshold]
-        ranked = sorted(((self.snapshot.chunks[node].id, float(mass[node])) for node in candidates), key=lambda item: (-item[1], item[0]))
+        ranked = sorted(
+            ((self.snapshot.chunks[node].id, float(mass[node])) for node in candidates.tolist()), key=lambda item: (-item[1], item[0])
+        )
         return ranked[:limit]
 
     def guest_mass(self) -> dict[str, float]:

@@ -7,56 +7,51 @@ import gzip
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from router.errors import InternalError, StoreUnavailable
 from router.settings import WalkSettings
 from router.stores.base import GraphBatch, GraphContent, GraphNodeChunk, GraphStore, Subject
+from router.stores.graph_state import GraphState
 from router.stores.snapshot import GraphSnapshot
 from router.types import Chunk, Entity, Fact, Matrix, Mention, Span
 
 log = structlog.get_logger()
 
-FORMAT = 1
+FORMAT = 2
 
 
-@dataclass
 class _Tenant:
-    """Content by identity, and the snapshot built from it (None: out of date)."""
+    """The newest snapshot of one tenant. Writers take turns; readers keep the one that they got."""
 
-    chunks: dict[str, GraphNodeChunk]
-    entities: dict[str, Entity]
-    subjects: dict[tuple[str, str], Subject]
-    mentions: set[Mention]
-    facts: dict[str, Fact]
-    loaded_at: float
-    """Wall-clock time (seconds since 1970) at which this was known to equal the store, unless the store is watched."""
-    snapshot: GraphSnapshot | None = None
+    def __init__(self, state: GraphState, settings: WalkSettings, loaded_at: float) -> None:
+        self._state = state
+        self._settings = settings
+        self._writing = threading.Lock()
+        self.snapshot = GraphSnapshot(state, settings)
+        self.loaded_at = loaded_at
+        """Wall-clock time (seconds since 1970) at which this was known to equal the store, unless the store is watched."""
 
-    @classmethod
-    def of(cls, content: GraphContent, loaded_at: float) -> _Tenant:
-        return cls(
-            {chunk.id: chunk for chunk in content.chunks},
-            {entity.id: entity for entity in content.entities},
-            {(subject.entity_id, subject.chunk_id): subject for subject in content.subjects},
-            set(content.mentions),
-            {fact.id: fact for fact in content.facts},
-            loaded_at,
-        )
+    def write(self, batch: GraphBatch) -> None:
+        chunks = (GraphNodeChunk(chunk.id, chunk.document_id, chunk.collection, chunk.ordinal, chunk.title) for chunk in batch.chunks)
+        content = GraphContent(tuple(chunks), batch.entities, batch.subjects, batch.mentions, batch.facts)
+        with self._writing:
+            self._move_to(self._state.written(content))
 
-    def content(self) -> GraphContent:
-        return GraphContent(
-            tuple(self.chunks[key] for key in sorted(self.chunks)),
-            tuple(self.entities[key] for key in sorted(self.entities)),
-            tuple(self.subjects[key] for key in sorted(self.subjects)),
-            tuple(sorted(self.mentions, key=lambda mention: (mention.chunk_id, mention.span.start, mention.entity_id))),
-            tuple(self.facts[key] for key in sorted(self.facts)),
-        )
+    def delete(self, document_id: str) -> None:
+        with self._writing:
+            self._move_to(self._state.without_document(document_id))
+
+    def _move_to(self, state: GraphState) -> None:
+        self._state = state
+        self.snapshot = GraphSnapshot(state, self._settings)
+        self.loaded_at = time.time()
 
 
 class GraphMirror:
@@ -81,18 +76,12 @@ class GraphMirror:
             await self._ensure(tenant)
 
     async def current(self, tenant: str) -> GraphSnapshot:
-        """The snapshot, rebuilt when something was written since.
+        """The snapshot, with everything that was written.
 
         Raises:
             StoreUnavailable: The store is down and there is nothing saved to serve from.
         """
-        state = await self._ensure(tenant)
-        if state.snapshot is None:
-            async with self._lock(tenant):
-                if state.snapshot is None:
-                    content = state.content()
-                    state.snapshot = await asyncio.to_thread(_built, content, self._settings)
-        return state.snapshot
+        return (await self._ensure(tenant)).snapshot
 
     def loaded_at(self, tenant: str) -> float:
         """When the snapshot was last read from the store or written through, in seconds since 1970."""
@@ -101,36 +90,16 @@ class GraphMirror:
     async def on_written(self, tenant: str, chunks: Sequence[Chunk], vectors: Matrix, batch: GraphBatch) -> None:
         """Move the snapshot on by a batch that the store has taken."""
         del chunks, vectors
-        state = await self._ensure(tenant)
-        async with self._lock(tenant):
-            for chunk in batch.chunks:
-                state.chunks[chunk.id] = GraphNodeChunk(chunk.id, chunk.document_id, chunk.collection, chunk.ordinal, chunk.title)
-            state.entities.update({entity.id: entity for entity in batch.entities})
-            state.subjects.update({(subject.entity_id, subject.chunk_id): subject for subject in batch.subjects})
-            state.mentions.update(batch.mentions)
-            state.facts.update({fact.id: fact for fact in batch.facts})
-            state.loaded_at = time.time()
-            state.snapshot = None
+        await asyncio.to_thread((await self._ensure(tenant)).write, batch)
 
     async def on_deleted(self, tenant: str, document_id: str) -> None:
         """Forget a document, and the entities that nothing touches any more."""
-        state = await self._ensure(tenant)
-        async with self._lock(tenant):
-            gone = {chunk.id for chunk in state.chunks.values() if chunk.document_id == document_id}
-            state.chunks = {key: chunk for key, chunk in state.chunks.items() if key not in gone}
-            state.subjects = {key: subject for key, subject in state.subjects.items() if subject.chunk_id not in gone}
-            state.mentions = {mention for mention in state.mentions if mention.chunk_id not in gone}
-            state.facts = {key: fact for key, fact in state.facts.items() if fact.document_id != document_id}
-            touched = {subject.entity_id for subject in state.subjects.values()} | {mention.entity_id for mention in state.mentions}
-            touched.update(end for fact in state.facts.values() for end in (fact.subject_id, fact.object_id))
-            state.entities = {key: entity for key, entity in state.entities.items() if key in touched}
-            state.loaded_at = time.time()
-            state.snapshot = None
+        await asyncio.to_thread((await self._ensure(tenant)).delete, document_id)
 
     async def save(self) -> None:
         """Write every snapshot to its file, whole or not at all."""
         for tenant, state in self._tenants.items():
-            await asyncio.to_thread(_write, self._path(tenant), state.content(), state.loaded_at)
+            await asyncio.to_thread(_write, self._path(tenant), state.snapshot, state.loaded_at)
 
     async def _ensure(self, tenant: str) -> _Tenant:
         if tenant not in self._tenants:
@@ -141,13 +110,14 @@ class GraphMirror:
 
     async def _load(self, tenant: str) -> _Tenant:
         try:
-            return _Tenant.of(await self._store.load(tenant), time.time())
+            content, loaded_at = await self._store.load(tenant), time.time()
         except StoreUnavailable as error:
             path = self._path(tenant)
             if not path.exists():
                 raise
             log.warning("graph snapshot read from file", tenant=tenant, reason=error.message)
-            return await asyncio.to_thread(_read, path)
+            content, loaded_at = await asyncio.to_thread(_read, path)
+        return _Tenant(await asyncio.to_thread(GraphState.of, content), self._settings, loaded_at)
 
     def _lock(self, tenant: str) -> asyncio.Lock:
         return self._locks.setdefault(tenant, asyncio.Lock())
@@ -156,35 +126,48 @@ class GraphMirror:
         return self._folder / f"{hashlib.sha256(tenant.encode()).hexdigest()[:32]}.json.gz"
 
 
-def _built(content: GraphContent, settings: WalkSettings) -> GraphSnapshot:
-    snapshot = GraphSnapshot(content, settings)
-    # Touched here, in the thread, so that no query pays for them on the event loop.
-    _ = snapshot.weights, snapshot.facts_of, snapshot.names_in("")
-    return snapshot
-
-
-def _write(path: Path, content: GraphContent, loaded_at: float) -> None:
+def _write(path: Path, snapshot: GraphSnapshot, loaded_at: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with gzip.open(partial, "wt", encoding="utf-8", compresslevel=3) as file:
-        json.dump({"format": FORMAT, "loaded_at": loaded_at, "content": asdict(content)}, file)
+        json.dump({"format": FORMAT, "loaded_at": loaded_at, **_to_json(snapshot.content)}, file)
     os.replace(partial, path)
 
 
-def _read(path: Path) -> _Tenant:
+def _read(path: Path) -> tuple[GraphContent, float]:
     with gzip.open(path, "rt", encoding="utf-8") as file:
         saved = json.load(file)
     if saved["format"] != FORMAT:
         raise InternalError(f"the snapshot {path.name} has format {saved['format']}, this release reads {FORMAT}: delete the file")
-    content = saved["content"]
-    mentions = tuple(Mention(item["chunk_id"], item["entity_id"], Span(**item["span"])) for item in content["mentions"])
-    return _Tenant.of(
-        GraphContent(
-            tuple(GraphNodeChunk(**item) for item in content["chunks"]),
-            tuple(Entity(**item) for item in content["entities"]),
-            tuple(Subject(**item) for item in content["subjects"]),
-            mentions,
-            tuple(Fact(**item) for item in content["facts"]),
+    return _from_json(saved), saved["loaded_at"]
+
+
+def _to_json(content: GraphContent) -> dict[str, Any]:
+    """Rows without field names; edges by the places of their ends."""
+    chunks = {chunk.id: place for place, chunk in enumerate(content.chunks)}
+    entities = {entity.id: place for place, entity in enumerate(content.entities)}
+    return {
+        "chunks": [(chunk.id, chunk.document_id, chunk.collection, chunk.ordinal, chunk.title) for chunk in content.chunks],
+        "entities": [(entity.id, entity.name, entity.kind) for entity in content.entities],
+        "subjects": [(chunks[item.chunk_id], entities[item.entity_id], item.confidence) for item in content.subjects],
+        "mentions": [(chunks[item.chunk_id], entities[item.entity_id], item.span.start, item.span.end) for item in content.mentions],
+        "facts": [
+            (fact.id, entities[fact.subject_id], fact.relation, entities[fact.object_id], fact.document_id, fact.chunk_id)
+            for fact in content.facts
+        ],
+    }
+
+
+def _from_json(saved: dict[str, Any]) -> GraphContent:
+    chunks = tuple(GraphNodeChunk(*row) for row in saved["chunks"])
+    entities = tuple(Entity(*row) for row in saved["entities"])
+    return GraphContent(
+        chunks,
+        entities,
+        tuple(Subject(chunks[chunk].id, entities[entity].id, confidence) for chunk, entity, confidence in saved["subjects"]),
+        tuple(Mention(chunks[chunk].id, entities[entity].id, Span(start, end)) for chunk, entity, start, end in saved["mentions"]),
+        tuple(
+            Fact(key, entities[subject].id, relation, entities[end].id, document, chunk)
+            for key, subject, relation, end, document, chunk in saved["facts"]
         ),
-        saved["loaded_at"],
     )

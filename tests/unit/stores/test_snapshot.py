@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from router.corpus.base import Triple
 from router.names import entity_id
+from router.retrieval.pagerank import dominant_path, personalised_pagerank, strengths
 from router.settings import WalkSettings
 from router.stores.base import EMPTY_GRAPH
-from router.stores.snapshot import GraphSnapshot, dominant_path, personalised_pagerank, strengths
+from router.stores.snapshot import GraphSnapshot
 from tests.unit.graphs import TENANT, mirror_of, passage
 
 
