@@ -90,6 +90,15 @@ class Engine:
         self._generator = generator
         self._settings = settings
 
+    async def probe(self, query: Query, caller: Caller) -> Probe:
+        """The cheap look at the corpus only.
+
+        Raises:
+            InvalidInput: The query is wrong; names the field.
+            Unavailable: The embedding model is down.
+        """
+        return await self._probe(self._admit(query, Options(), caller))
+
     async def route(self, query: Query, options: Options, caller: Caller) -> RouteDecision:
         """Decide only.
 

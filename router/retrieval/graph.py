@@ -108,6 +108,12 @@ class GraphRetriever:
         )
         return Retrieved(evidence, seeds, {guest.id: guest.entity_ids for guest in guests}, degraded)
 
+    async def relation_paths(self, request: RetrievalRequest) -> tuple[GraphSnapshot, list[RelationPath]]:
+        """The chains of relations that the question asks for, best first, each with all of its ends; evidence lists some of them."""
+        snapshot = await self._mirror.current(request.caller.tenant)
+        names = [name for name in request.probe.linked or () if snapshot.node(name.entity_id) is not None]
+        return snapshot, await self._paths(snapshot, names, request)
+
     def _degraded(self, tenant: str) -> str:
         if self._liveness.is_up:
             return ""
