@@ -44,6 +44,25 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, str] | Non
             os.environ[CONFIG_VARIABLE] = before
 
 
+def overridden(settings: Settings, overrides: Mapping[str, str]) -> Settings:
+    """The same tree with some values changed. A path leads into what is there: one setting of a source leaves the other sources be.
+
+    Args:
+        settings: The tree.
+        overrides: Dotted path -> YAML text of the value.
+
+    Raises:
+        ConfigurationError: A path or a value that is wrong.
+    """
+    tree = settings.model_dump()
+    for path, text in overrides.items():
+        _put(tree, path, text)
+    try:
+        return Settings(**tree)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error), field=_path(error.errors()[0]["loc"])) from error
+
+
 def shown(settings: Settings) -> str:
     """The tree as YAML, secrets masked."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -62,15 +81,23 @@ def _refuse_unknown_variables() -> None:
 def _nested(overrides: Mapping[str, str]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for path, text in overrides.items():
-        *parents, leaf = path.split(".")
-        place = tree
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        try:
-            place[leaf] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigurationError(f"--set {path}: the value is not YAML: {text!r}", field=path) from error
+        _put(tree, path, text)
     return tree
+
+
+def _put(tree: dict[str, Any], path: str, text: str) -> None:
+    *parents, leaf = path.split(".")
+    place = tree
+    for parent in parents:
+        if place.get(parent) is None:
+            place[parent] = {}
+        if not isinstance(place[parent], dict):
+            raise ConfigurationError(f"--set {path}: {parent} has no settings of its own", field=path)
+        place = place[parent]
+    try:
+        place[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"--set {path}: the value is not YAML: {text!r}", field=path) from error
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -1,11 +1,12 @@
-"""`graphrag-router eval retrieval|routing DIR`."""
+"""`graphrag-router eval retrieval|ablation|routing|import-pairs`."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,57 +14,124 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from router.configuration import load_settings
-from router.experiments import report, retrieval, routing
-from router.experiments.dataset import Dataset, load_dataset
+from router.configuration import load_settings, overridden
+from router.engine import Engine
+from router.errors import InvalidInput
+from router.experiments import ablation, pairs, paths, report, retrieval, routing
+from router.experiments.dataset import Dataset, Half, load_dataset
+from router.experiments.retrieval import Measured
 from router.experiments.scratch import Ingested, scratch_app
 from router.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Measure sources, fusions and policies on a data set.")
+app = typer.Typer(no_args_is_help=True, help="Measure sources, fusions and policies on data sets.")
 screen = Console(stderr=True)
+LEAST_WIDTH = 180
+"""Columns of a table that is written into a file."""
 
-Folder = Annotated[
-    Path, typer.Argument(help="Data set: corpus.jsonl, queries.jsonl, qrels/test.tsv; triples.tsv and web.jsonl where it has them.")
-]
+LAYOUT = "corpus.jsonl, queries.jsonl, qrels/test.tsv; triples.tsv and web.jsonl where it has them."
+Folder = Annotated[Path, typer.Argument(help=f"Data set: {LAYOUT}")]
+Folders = Annotated[list[Path], typer.Argument(help=f"Data sets, each a folder of {LAYOUT}")]
 Cut = Annotated[int, typer.Option("--k", min=1, max=100, help="Where the lists are cut.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N questions.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only N questions, spread evenly over the file.")]
+HalfOf = Annotated[
+    Half | None,
+    typer.Option("--half", help="Only the questions at even or odd places: choose a setting on one half, report the other as well."),
+]
+StripTitles = Annotated[
+    bool, typer.Option("--strip-titles", help="Ingest the passages without their titles, as most documents of a company come.")
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
 Config = Annotated[Path | None, typer.Option(help="Settings file.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a setting.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a setting, also one of a source: sources.vector.candidates=40."),
+]
+Sources = Annotated[list[str] | None, typer.Option("--source", help="Only these sources, each alone and fused; default: all.")]
 Policies = Annotated[list[str] | None, typer.Option("--policy", help="Also measure this policy; may be given several times.")]
 
 
 @app.command("retrieval")
 def retrieval_command(
-    folder: Folder,
-    source: Annotated[list[str] | None, typer.Option(help="Only these sources, each alone and fused; default: all.")] = None,
+    folders: Folders,
+    source: Sources = None,
     policy: Policies = None,
     k: Cut = 5,
     limit: Limit = None,
+    half: HalfOf = None,
+    strip_titles: StripTitles = False,
     json_file: JsonFile = None,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """Recall, nDCG and answers in the evidence: each source alone, all fused, and the policies asked for."""
-    settings, dataset = _settings(config, overrides), load_dataset(folder)
+    """Recall, nDCG and answers in the evidence: each source alone, all fused, and the policies asked for; of several sets a last table."""
+    settings = _settings(config, overrides)
+    datasets = [_dataset(folder, strip_titles) for folder in folders]
+    sets: list[tuple[str, list[Measured]]] = []
+    documents = []
 
-    async def run() -> tuple[Ingested, list[dict[str, Any]]]:
-        questions = dataset.questions[:limit]
-        with _bar() as bar:
-            ingesting = bar.add_task("ingest", total=None)
-            async with scratch_app(settings, dataset, lambda done, total: bar.update(ingesting, completed=done, total=total)) as (
-                opened,
-                ingested,
-            ):
-                bar.remove_task(ingesting)
-                runs = []
-                for planned in retrieval.planned_runs(opened.engine, source or (), policy or ()):
-                    task = bar.add_task(planned.name, total=len(questions))
-                    runs.append(await retrieval.measure(opened.engine, questions, planned, k, lambda task=task: bar.advance(task)))  # type: ignore[misc]
-                return ingested, runs
+    def plan(engine: Engine) -> list[retrieval.Run]:
+        return retrieval.planned_runs(engine, source or (), policy or ())
 
-    ingested, runs = asyncio.run(run())
-    _publish(dataset, settings, runs, json_file, f"{dataset.name}: retrieval", ingested=_ingested(ingested), k=k)
+    for dataset in datasets:
+        ingested, measured = asyncio.run(_measure(settings, dataset, plan, k, half, limit, with_paths=True))
+        runs = report.run_documents(measured)
+        title = _title(dataset, "retrieval")
+        _show(report.table(title, runs))
+        best = report.best_single_source(measured)
+        if best is not None and len(measured) > 1:
+            _show(report.differences_table(f"{title}, points against the best single source [95 %] won/lost", measured, best))
+        _show(report.stages_table(f"{title}, ms per stage (p50)", runs))
+        _tell_trouble(runs)
+        sets.append((dataset.name, measured))
+        documents.append(
+            report.document(
+                dataset.name, settings, runs, ingested=_ingested(ingested), k=k, half=half, limit=limit, strip_titles=strip_titles
+            )
+        )
+    if len(documents) == 1:
+        _write(json_file, documents[0])
+        return
+    summary = report.summary(sets)
+    _show(report.summary_table(summary))
+    _write(json_file, {"datasets": documents, "summary": summary})
+
+
+@app.command("ablation")
+def ablation_command(
+    folder: Folder,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option("--variant", metavar="NAME=PATH=VALUE[,PATH=VALUE]", help="One more variant; may be given several times."),
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="Only this variant; may be given several times.")] = None,
+    k: Cut = 5,
+    limit: Limit = None,
+    half: HalfOf = None,
+    strip_titles: StripTitles = False,
+    json_file: JsonFile = None,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """All sources fused, against the same with one part off at a time: paired differences with their 95 % intervals."""
+    settings, dataset = _settings(config, overrides), _dataset(folder, strip_titles)
+    own = [ablation.parse_variant(text) for text in variant or ()]
+    planned = ablation.planned_variants(settings, own, [*(only or ()), *(one.name for one in own if only)])
+
+    def measured_as(name: str, changed: Settings) -> Measured:
+        def plan(engine: Engine) -> list[retrieval.Run]:
+            return [retrieval.fused_run(name, tuple(engine.sources))]
+
+        return asyncio.run(_measure(changed, dataset, plan, k, half, limit))[1][0]
+
+    full = measured_as(ablation.FULL, settings)
+    measured = [full, *(measured_as(one.name, changed) for one, changed in planned)]
+    runs = [report.run_document(run) for run in measured]
+    for run, written, (one, _) in zip(measured[1:], runs[1:], planned, strict=True):
+        written["overrides"] = dict(one.overrides)
+        written["versus"] = {"run": full.name, **{name: asdict(found) for name, found in report.differences(run, full).items()}}
+    _show(report.differences_table(f"{_title(dataset, 'ablation')}, points against {full.name} [95 %] won/lost", measured, full))
+    _tell_trouble(runs)
+    _write(json_file, report.document(dataset.name, settings, runs, k=k, half=half, limit=limit, strip_titles=strip_titles))
 
 
 @app.command("routing")
@@ -72,6 +140,7 @@ def routing_command(
     policy: Policies = None,
     k: Cut = 5,
     limit: Limit = None,
+    half: HalfOf = None,
     json_file: JsonFile = None,
     config: Config = None,
     overrides: Overrides = None,
@@ -80,7 +149,7 @@ def routing_command(
     settings, dataset = _settings(config, overrides), load_dataset(folder)
 
     async def run() -> tuple[Ingested, dict[str, float], list[dict[str, Any]]]:
-        questions = dataset.questions[:limit]
+        questions = dataset.some_questions(half=half, limit=limit)
         with _bar() as bar:
             ingesting = bar.add_task("ingest", total=None)
             async with scratch_app(settings, dataset, lambda done, total: bar.update(ingesting, completed=done, total=total)) as (
@@ -99,20 +168,70 @@ def routing_command(
                 return ingested, routing.oracle(table), runs
 
     ingested, best, runs = asyncio.run(run())
-    _publish(
-        dataset,
-        settings,
-        runs,
-        json_file,
-        f"{dataset.name}: routing (oracle utility {best['utility']:.3f})",
-        ingested=_ingested(ingested),
-        k=k,
-        oracle=best,
-    )
+    _show(report.table(f"{dataset.name}: routing (oracle utility {best['utility']:.3f})", runs))
+    _write(json_file, report.document(dataset.name, settings, runs, ingested=_ingested(ingested), k=k, half=half, limit=limit, oracle=best))
 
 
-def _settings(config: Path | None, overrides: list[str] | None) -> Settings:
-    return load_settings(config, dict(item.split("=", 1) for item in overrides or ()))
+@app.command("import-pairs")
+def import_pairs_command(
+    folder: Annotated[Path, typer.Argument(help="Folder with pairs.jsonl[.gz]: questions with passages that answer them, or nearly do.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist, or be empty.")],
+) -> None:
+    """Make a retrieval set (corpus, queries, qrels) of question-passage pairs."""
+    counts = pairs.import_pairs(folder, out)
+    judged = f"{counts.relevant} relevant passages, {counts.near_misses} near misses"
+    screen.print(f"{out}: {counts.passages} passages, {counts.queries} queries, {judged}", soft_wrap=True)
+
+
+async def _measure(
+    settings: Settings,
+    dataset: Dataset,
+    plan: Callable[[Engine], list[retrieval.Run]],
+    k: int,
+    half: Half | None,
+    limit: int | None,
+    *,
+    with_paths: bool = False,
+) -> tuple[Ingested, list[Measured]]:
+    """Open the set's scratch corpus and run what is planned; with facts the relation paths as well, if asked."""
+    questions = dataset.some_questions(half=half, limit=limit)
+    with _bar() as bar:
+        ingesting = bar.add_task("ingest", total=None)
+
+        def ingest_progress(done: int, total: int) -> None:
+            bar.update(ingesting, completed=done, total=total)
+
+        def steps(name: str) -> Callable[[], None]:
+            task = bar.add_task(name, total=len(questions))
+            return lambda: bar.advance(task)
+
+        async with scratch_app(settings, dataset, ingest_progress) as (opened, ingested):
+            bar.remove_task(ingesting)
+            runs = plan(opened.engine)
+            measured = [await retrieval.measure(opened.engine, questions, run, k, steps(run.name)) for run in runs]
+            asked = [run.options.sources[0] for run in runs if run.is_single_source] if with_paths and dataset.facts else []
+            for source in paths.graph_sources(opened.engine, asked):
+                measured += [await paths.measure_paths(opened.engine, questions, source, steps(paths.RELATION_PATHS))]
+            return ingested, measured
+
+
+def _settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:
+    changes = {}
+    for assignment in overrides or ():
+        path, equals, value = assignment.partition("=")
+        if not (path and equals):
+            raise InvalidInput(f"{assignment!r} is not of the form PATH=VALUE", field="set")
+        changes[path] = value
+    return overridden(load_settings(config), changes)
+
+
+def _dataset(folder: Path, strip_titles: bool) -> Dataset:
+    dataset = load_dataset(folder)
+    return dataset.without_titles() if strip_titles else dataset
+
+
+def _title(dataset: Dataset, what: str) -> str:
+    return f"{dataset.name}{'' if dataset.titled else ', titles stripped'}: {what}"
 
 
 @contextmanager
@@ -126,10 +245,20 @@ def _ingested(ingested: Ingested) -> dict[str, float]:
     return {"documents": ingested.documents, "seconds": ingested.seconds, "documents_per_s": rate}
 
 
-def _publish(dataset: Dataset, settings: Settings, runs: list[dict[str, Any]], json_file: Path | None, title: str, **more: Any) -> None:
-    Console().print(report.table(title, runs))
+def _show(table: Any) -> None:
+    console = Console()
+    if not console.is_terminal:
+        # A file has no width of its own.
+        console = Console(width=max(LEAST_WIDTH, console.width))
+    console.print(table)
+
+
+def _tell_trouble(runs: Sequence[dict[str, Any]]) -> None:
     for run in runs:
-        for trouble, count in run.get("trouble", {}).items():
+        for trouble, count in run["trouble"].items():
             screen.print(f"[yellow]{run['name']}: {trouble} on {count} questions[/yellow]")
+
+
+def _write(json_file: Path | None, document: dict[str, Any]) -> None:
     if json_file is not None:
-        json_file.write_text(json.dumps(report.document(dataset.name, settings, runs, **more), indent=2) + "\n")
+        json_file.write_text(json.dumps(document, indent=2) + "\n")

@@ -38,7 +38,7 @@ class Ingested:
 @asynccontextmanager
 async def scratch_app(settings: Settings, dataset: Dataset, progress: Progress) -> AsyncIterator[tuple[App, Ingested]]:
     """The engine over the data set's own corpus. Stores are embedded ones; models and weights are those of the settings."""
-    folder = Path(platformdirs.user_cache_dir("graphrag-router")) / "eval" / f"{dataset.name}-{_fingerprint(settings, dataset)}"
+    folder = scratch_folder(settings, dataset)
     scratch = settings.model_copy(
         update={
             "data_dir": folder,
@@ -50,6 +50,11 @@ async def scratch_app(settings: Settings, dataset: Dataset, progress: Progress) 
     )
     async with open_app(scratch) as app:
         yield app, await _ingest(app, dataset, folder / "complete.json", progress)
+
+
+def scratch_folder(settings: Settings, dataset: Dataset) -> Path:
+    """Where the corpus lies: one place for all settings that ingest the same, such as every fusion and every walk."""
+    return Path(platformdirs.user_cache_dir("graphrag-router")) / "eval" / f"{dataset.name}-{_fingerprint(settings, dataset)}"
 
 
 def _fingerprint(settings: Settings, dataset: Dataset) -> str:

@@ -52,6 +52,35 @@ def test_fields_of_another_layout_are_read(tmp_path) -> None:
     assert (question.id, question.text, question.answers) == ("q", "who?", ("x",))
 
 
+def test_one_answer_and_the_hops_are_read(tmp_path) -> None:
+    rows = [{"id": "1", "question": "who?", "answer": "x", "hops": 2}, {"id": "2", "question": "what?", "hops": "many"}]
+    (tmp_path / "queries.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert [(question.answers, question.hops) for question in load_dataset(tmp_path).questions] == [(("x",), 2), ((), None)]
+
+
+def test_stripped_titles_make_another_corpus(tmp_path) -> None:
+    write(tmp_path)
+    titled = load_dataset(tmp_path)
+    stripped = titled.without_titles()
+    assert [(passage.id, passage.title, passage.text) for passage in stripped.passages()] == [("p1", "", "x"), ("p2", "", "y")]
+    assert stripped.content_hash() != titled.content_hash()
+    assert stripped.questions == titled.questions
+
+
+def test_halves_share_nothing_and_a_limit_is_spread_over_the_file(tmp_path) -> None:
+    (tmp_path / "queries.jsonl").write_text("\n".join(json.dumps({"_id": str(n), "text": "?"}) for n in range(11)))
+    dataset = load_dataset(tmp_path)
+
+    def ids(**chosen) -> list[int]:
+        return [int(question.id) for question in dataset.some_questions(**chosen)]
+
+    assert ids() == list(range(11))
+    assert (ids(half="even"), ids(half="odd")) == ([0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9])
+    assert ids(limit=3) == [0, 3, 7]
+    assert ids(half="odd", limit=2) == [1, 5]
+    assert ids(limit=99) == list(range(11))
+
+
 def test_what_is_no_data_set_is_named(tmp_path) -> None:
     with pytest.raises(InvalidInput, match=r"queries\.jsonl"):
         load_dataset(tmp_path)
