@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from router.types import NO_FILTER, Chunk, Entity, Fact, Filter, Matrix, Mention, Vector
+from router.types import NO_FILTER, Chunk, Entity, Fact, Filter, Matrix, Mention, Scalar, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,50 @@ class GraphStore(Protocol):
         """Raise StoreUnavailable unless the database answers."""
 
     async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStatement:
+    """A generated query that was checked: each of its patterns carries `$tenant`, which the store binds and nobody else."""
+
+    cypher: str
+    parameters: Mapping[str, Scalar | tuple[Scalar, ...]]
+    columns: tuple[str, ...]
+    """What a person calls the columns, in their order."""
+    limit: int
+    """Most rows that are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """An edge in a row, by its name."""
+
+    name: str
+
+
+Value = Scalar | None | Entity | GraphNodeChunk | Relation | tuple["Value", ...] | Mapping[str, "Value"]
+"""One value of a row; a path is a tuple of nodes and relations by turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    truncated: bool
+    """Whether there were more than the limit."""
+
+
+class GraphReader(Protocol):
+    """Runs generated queries: plans them first, may not write, and gives up in time."""
+
+    async def read(self, tenant: str, statement: ReadStatement, timeout_s: float) -> Rows:
+        """The rows of a checked statement.
+
+        Raises:
+            InvalidInput: The database refuses the statement, or its plan does more than read (reason CYPHER_REJECTED).
+            DeadlineExceeded: It took longer than `timeout_s` and was stopped (reason CYPHER_TOO_SLOW).
+            StoreUnavailable: The database does not answer.
+        """
 
 
 class PassageStore(Protocol):

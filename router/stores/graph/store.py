@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Concatenate, LiteralString, ParamSpec, TypeVar
 from urllib.parse import quote
 
+import httpx
 import neo4j
 import structlog
 from neo4j import AsyncGraphDatabase, AsyncManagedTransaction
@@ -17,12 +18,13 @@ from router.child_process import SupervisedChild
 from router.errors import ConfigurationError
 from router.settings import GraphSettings
 from router.stores.arcadedb import DATABASE as EMBEDDED_DATABASE
+from router.stores.arcadedb import READER, open_arcadedb
 from router.stores.arcadedb import USER as EMBEDDED_USER
-from router.stores.arcadedb import open_arcadedb
-from router.stores.base import GraphBatch, GraphContent, GraphNodeChunk, Subject
+from router.stores.base import GraphBatch, GraphContent, GraphNodeChunk, GraphReader, Subject
 from router.stores.graph import dialect as cypher
 from router.stores.graph.dialect import ARCADEDB, Dialect, dialect_of
 from router.stores.graph.errors import bolt_errors
+from router.stores.graph.reader import ArcadeReader, Neo4jReader
 from router.types import Chunk, Entity, Fact, Mention, Span
 
 log = structlog.get_logger()
@@ -54,13 +56,20 @@ class BoltGraphStore:
     """
 
     def __init__(
-        self, driver: neo4j.AsyncDriver, dialect: Dialect, database: str, timeout_s: float, child: SupervisedChild | None = None
+        self,
+        driver: neo4j.AsyncDriver,
+        dialect: Dialect,
+        database: str,
+        timeout_s: float,
+        child: SupervisedChild | None = None,
+        reader: ArcadeReader | None = None,
     ) -> None:
         self._driver = driver
         self._dialect = dialect
         self._database = database
         self._timeout_s = timeout_s
         self._child = child
+        self._arcade_reader = reader
         self._schema_is_there = False
         # One writer at a time: two would meet in locks (deadlocks on Neo4j, lost races on ArcadeDB's unique keys) and only retry.
         self._writing = asyncio.Lock()
@@ -69,6 +78,21 @@ class BoltGraphStore:
     def child(self) -> SupervisedChild | None:
         """The embedded server's process; None for a server that others run."""
         return self._child
+
+    @property
+    def reader(self) -> GraphReader:
+        """Runs queries that a model has written.
+
+        Raises:
+            ConfigurationError: An ArcadeDB that others run: over Bolt it keeps no bounds, and of its HTTP interface we know nothing.
+        """
+        if self._arcade_reader is not None:
+            return self._arcade_reader
+        if self._dialect is ARCADEDB:
+            raise ConfigurationError(
+                "generated Cypher runs on Neo4j and on the embedded ArcadeDB, not on an ArcadeDB at graph.uri", field="graph.dialect"
+            )
+        return Neo4jReader(self._driver, self._database)
 
     async def upsert(self, tenant: str, batch: GraphBatch) -> None:
         """Write a batch; nodes before edges, so that every edge finds its ends."""
@@ -146,6 +170,8 @@ class BoltGraphStore:
     async def aclose(self) -> None:
         try:
             await self._driver.close()
+            if self._arcade_reader is not None:
+                await self._arcade_reader.aclose()
         finally:
             if self._child is not None:
                 await self._child.aclose()
@@ -243,7 +269,12 @@ async def open_embedded(settings: GraphSettings, data_dir: Path) -> BoltGraphSto
         stack.push_async_callback(embedded.child.aclose)
         driver = _driver(embedded.uri, EMBEDDED_USER, embedded.password)
         stack.pop_all()
-    return BoltGraphStore(driver, ARCADEDB, EMBEDDED_DATABASE, settings.timeout_s, embedded.child)
+    # Not through a proxy of the environment: it is a child of ours on this machine.
+    client = httpx.AsyncClient(
+        base_url=embedded.http_url, auth=(READER, embedded.reader_password), timeout=settings.timeout_s, trust_env=False
+    )
+    reader = ArcadeReader(client, EMBEDDED_DATABASE)
+    return BoltGraphStore(driver, ARCADEDB, EMBEDDED_DATABASE, settings.timeout_s, embedded.child, reader)
 
 
 def _driver(uri: str, user: str, password: str) -> neo4j.AsyncDriver:
