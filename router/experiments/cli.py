@@ -76,12 +76,7 @@ def retrieval_command(
         ingested, measured = asyncio.run(_measure(settings, dataset, plan, k, half, limit, with_paths=True))
         runs = report.run_documents(measured)
         title = _title(dataset, "retrieval")
-        _show(report.table(title, runs))
-        best = report.best_single_source(measured)
-        if best is not None and len(measured) > 1:
-            _show(report.differences_table(f"{title}, points against the best single source [95 %] won/lost", measured, best))
-        _show(report.stages_table(f"{title}, ms per stage (p50)", runs))
-        _tell_trouble(runs)
+        _show_runs(title, measured, runs)
         sets.append((dataset.name, measured))
         documents.append(
             report.document(
@@ -251,6 +246,19 @@ def _show(table: Any) -> None:
         # A file has no width of its own.
         console = Console(width=max(LEAST_WIDTH, console.width))
     console.print(table)
+
+
+def _show_runs(title: str, measured: Sequence[Measured], runs: Sequence[dict[str, Any]]) -> None:
+    followed = [run for run in runs if run["name"] == paths.RELATION_PATHS]
+    retrieved = [run for run in runs if run["name"] != paths.RELATION_PATHS]
+    _show(report.table(title, retrieved))
+    best = report.best_single_source(measured)
+    if best is not None and any("versus" in run for run in runs):
+        _show(report.differences_table(f"{title}, points against the best single source [95 %] won/lost", measured, best))
+    _show(report.stages_table(f"{title}, ms per stage (p50)", retrieved))
+    for run in followed:
+        _show(report.paths_table(f"{title}, relation paths to exactly the accepted answers", run))
+    _tell_trouble(runs)
 
 
 def _tell_trouble(runs: Sequence[dict[str, Any]]) -> None:

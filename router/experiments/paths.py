@@ -17,6 +17,7 @@ from router.types import Query, TextPart
 
 CUTS = (1, 5)
 RELATION_PATHS = "relation paths"
+PATH_EXACT = "path_exact@"
 
 
 def graph_sources(engine: Engine, sources: Sequence[str]) -> list[str]:
@@ -42,7 +43,7 @@ async def measure_paths(engine: Engine, questions: Sequence[Question], source: s
         if question.answers:
             exact = [is_exact(path, snapshot, question.answers) for path in found]
             for cut in CUTS:
-                for name in (f"path_exact@{cut}", *((f"path_exact@{cut}/{question.hops}-hop",) if question.hops else ())):
+                for name in (f"{PATH_EXACT}{cut}", *((f"{PATH_EXACT}{cut}/{question.hops}-hop",) if question.hops else ())):
                     measured.values.setdefault(name, {})[question.id] = float(any(exact[:cut]))
         progress()
     return measured

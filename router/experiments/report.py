@@ -13,6 +13,7 @@ from rich.table import Table
 from router import __version__
 from router.experiments.comparison import SEED, Difference, paired_difference
 from router.experiments.metrics import half_width, mean, percentile
+from router.experiments.paths import PATH_EXACT
 from router.experiments.retrieval import FUSED, Measured
 from router.settings import Settings
 
@@ -20,7 +21,8 @@ PACKAGES = ("pymilvus", "milvus-lite", "neo4j", "arcadedb-embedded", "onnxruntim
 HARMLESS = 0.01
 """How far the fused list may fall below the best single source."""
 STAGE = "stage_ms_p50/"
-LATENCIES = ("latency_ms_p50", "latency_ms_p99")
+LABELS = {"latency_ms_p50": "p50 ms", "latency_ms_p99": "p99 ms", "cost_per_query": "cost"}
+"""How a table names what would make a column wide."""
 
 
 def document(dataset: str, settings: Settings, runs: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
@@ -128,6 +130,17 @@ def stages_table(title: str, runs: Sequence[Mapping[str, Any]]) -> Table:
     return shown
 
 
+def paths_table(title: str, run: Mapping[str, Any]) -> Table:
+    """Hops as rows, cuts as columns; in percent with the half-width of the 95 % interval."""
+    exact = [name for name in run["metrics"] if name.startswith(PATH_EXACT)]
+    cuts = list(dict.fromkeys(name.partition("/")[0] for name in exact))
+    shown = _empty(title, ["questions", *cuts], first="hops")
+    for hops in sorted({name.partition("/")[2] for name in exact}):
+        names = [f"{cut}/{hops}" if hops else cut for cut in cuts]
+        shown.add_row(hops or "all", str(run["counts"][names[0]]), *(_cell(run, name) for name in names))
+    return shown
+
+
 def summary(sets: Sequence[tuple[str, Sequence[Measured]]]) -> list[dict[str, Any]]:
     """Per set: what it is judged by, every run's mean, and whether the fused list harms nothing."""
     rows = []
@@ -162,7 +175,7 @@ def _empty(title: str, columns: Sequence[str], first: str = "run") -> Table:
     shown = Table(title=title)
     shown.add_column(first)
     for name in columns:
-        shown.add_column(name, justify="right")
+        shown.add_column(LABELS.get(name, name), justify="right")
     return shown
 
 

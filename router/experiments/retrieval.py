@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from router.engine import MAX_LIMIT, Engine, Options
 from router.errors import InvalidInput
@@ -112,7 +112,7 @@ def caller() -> Caller:
 
 
 async def _retrieve(engine: Engine, question: Question, run: Run, limit: int) -> Retrieval:
-    return await engine.retrieve(Query((TextPart(question.text),)), Options(run.options.sources, run.options.policy, limit=limit), caller())
+    return await engine.retrieve(Query((TextPart(question.text),)), replace(run.options, limit=limit), caller())
 
 
 def _note(measured: Measured, retrieval: Retrieval, prices: Mapping[str, float]) -> None:

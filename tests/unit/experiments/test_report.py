@@ -71,6 +71,16 @@ def test_the_fused_list_may_fall_one_point_below_the_best_source(fused: list[flo
     assert ("ok" in shown(report.summary_table([row]))) is harmless
 
 
+def test_relation_paths_are_shown_by_hops() -> None:
+    values = {"path_exact@1": [1.0, 0.0], "path_exact@5": [1.0, 1.0], "path_exact@1/2-hop": [0.0], "path_exact@5/2-hop": [1.0]}
+    by_question = {name: {str(number): value for number, value in enumerate(column)} for name, column in values.items()}
+    run = report.run_document(Measured(Run("relation paths", Options(sources=("graph",))), by_question, [1.0, 1.0]))
+    lines = shown(report.paths_table("t", run)).splitlines()
+    assert [[cell.strip() for cell in line.split("│")[1:3]] for line in lines if line.startswith("│")] == [["all", "2"], ["2-hop", "1"]]
+    assert "path_exact@1 " in lines[2]
+    assert "50.0 ±" in lines[4]
+
+
 def test_tables_show_percent_points_and_milliseconds() -> None:
     runs = three(fused=[1, 1, 1, 0])
     documents = report.run_documents(runs)
