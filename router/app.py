@@ -28,6 +28,7 @@ from router.retrieval.graph import GraphRetriever
 from router.retrieval.linker import NameLinker
 from router.retrieval.probe import Prober
 from router.retrieval.relation_paths import RelationPaths
+from router.retrieval.text2cypher import CypherWriter, GraphWithCypher
 from router.retrieval.vector import VectorRetriever
 from router.retrieval.web import open_web_source
 from router.routing.base import SourceProfile
@@ -197,6 +198,9 @@ class _Assembly:
                 paths = RelationPaths(self._embedder, settings.hops)
                 walk = self._settings.fusion.walk
                 retriever = GraphRetriever(name, settings, walk, self._mirror, self._passage_vectors, self._journal, paths, self._monitor)
+                if settings.text2cypher.enabled and self._llm is not None:
+                    writer = CypherWriter(self._llm, self._graph.reader, settings.text2cypher)
+                    retriever = GraphWithCypher(name, retriever, writer, self._mirror)
             case WebSource():
                 web = await open_web_source(name, settings, linker.ids_in)
                 self._stack.push_async_callback(web.aclose)

@@ -253,6 +253,17 @@ class VectorSource(Concern):
     """Price of asking this source, in units of answer quality (1 = a perfect answer)."""
 
 
+class Text2CypherSettings(Concern):
+    """A language model (`models.llm`) writes a Cypher query for the question; its rows become evidence of the graph source."""
+
+    enabled: bool = False
+    """Costs one call of the language model per question to the graph, two when its query is refused; so only when asked for."""
+    max_rows: int = Field(default=50, ge=1, le=1000)
+    """Rows taken from a query."""
+    timeout_s: float = Field(default=2.0, gt=0, le=60)
+    """Longest time a query may take in the database, in seconds; it is stopped there."""
+
+
 class GraphSource(Concern):
     """Passages and facts by the names in the question, from the entity graph."""
 
@@ -263,6 +274,7 @@ class GraphSource(Concern):
     """Longest relation path in facts, in edges."""
     candidates: int = Field(default=20, ge=1, le=1000)
     """Items returned."""
+    text2cypher: Text2CypherSettings = Text2CypherSettings()
     cost: float = Field(default=0.02, ge=0)
     """Price of asking this source, in units of answer quality."""
 
@@ -437,6 +449,9 @@ class Settings(BaseSettings):
             raise ValueError(f"routing.fixed_sources names {unknown}, but the configured sources are {sorted(self.sources)}")
         if "llm" in (self.routing.policies or ()) and self.models.llm is None:
             raise ValueError("routing.policies names 'llm', but models.llm is not set: configure a model or leave 'llm' out")
+        cypher = [name for name, source in self.sources.items() if isinstance(source, GraphSource) and source.text2cypher.enabled]
+        if cypher and self.models.llm is None:
+            raise ValueError(f"sources.{cypher[0]}.text2cypher is enabled, but models.llm is not set: configure a model or turn it off")
         if self.rerank.method == "cross_encoder" and self.models.cross_encoder is None:
             raise ValueError("rerank.method is 'cross_encoder', but models.cross_encoder is not set")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import AsyncIterator
@@ -14,11 +15,13 @@ from neo4j import AsyncGraphDatabase
 
 from router.child_process import free_port
 from router.errors import ConfigurationError, DeadlineExceeded, InternalError, InvalidInput, StoreUnavailable
+from router.retrieval.text2cypher import CypherWriter
 from router.retrieval.text2cypher.guard import Limits, guard
-from router.settings import GraphSettings
+from router.settings import GraphSettings, Text2CypherSettings
 from router.stores.base import GraphNodeChunk, ReadStatement, Relation
 from router.stores.graph import BoltGraphStore, open_graph_store
 from router.stores.graph.reader import ArcadeReader, Neo4jReader
+from router.testing.language_model import ScriptedLanguageModel
 from router.testing.neo4j_server import Neo4jServer
 from router.types import Entity
 from tests.unit.retrieval.text2cypher.company import ANSWERABLE, company, company_schema
@@ -242,3 +245,34 @@ async def test_an_arcadedb_of_others_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="embedded"):
         _ = store.reader
     await store.aclose()
+
+
+async def test_a_models_second_query_answers(store: BoltGraphStore) -> None:
+    def reply(cypher: str) -> str:
+        return json.dumps({"cypher": cypher, "parameters": {"who": "Jonas Weld"}})
+
+    model = ScriptedLanguageModel(
+        [
+            reply("MATCH (p {name: $who})-[:EMPLOYED_BY]->(o) RETURN o.name AS employer"),
+            reply("MATCH (p {name: $who})-[:WORKS_FOR]->(o) RETURN o.name AS employer"),
+        ]
+    )
+    writer = CypherWriter(model, store.reader, Text2CypherSettings(enabled=True, timeout_s=5.0))
+    found = await writer.answer(TENANT, SCHEMA, "Who employs Jonas Weld?", ())
+    assert found is not None
+    assert found.rows.rows == (("Aster Foundry",),)
+    assert "there is no relation 'EMPLOYED_BY'" in model.calls[1][-1].text
+
+
+async def test_a_query_that_only_the_database_can_refuse_is_repaired(store: BoltGraphStore) -> None:
+    model = ScriptedLanguageModel(
+        [
+            json.dumps({"cypher": "MATCH (p:PERSON) RETURN count(count(p)) AS n"}),
+            json.dumps({"cypher": "MATCH (p:PERSON) RETURN count(p) AS n"}),
+        ]
+    )
+    writer = CypherWriter(model, store.reader, Text2CypherSettings(enabled=True, timeout_s=5.0))
+    found = await writer.answer(TENANT, SCHEMA, "How many people are there?", ())
+    assert found is not None
+    assert found.rows.rows == ((3,),)
+    assert "the database refuses the query" in model.calls[1][-1].text
