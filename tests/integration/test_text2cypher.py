@@ -162,6 +162,11 @@ QUESTIONS_ACROSS = (
     "MATCH (a {name: 'Jonas Weld'})-[r]-() RETURN count(r) AS n",
     "MATCH (a {name: 'Jonas Weld'}) MATCH (x {name: 'Secret Vault'}) RETURN a, x",
     "MATCH (a) RETURN count(a) AS n",
+    "MATCH (a {name: 'Jonas Weld'}) OPTIONAL MATCH (a)-[*1..3]-(x) RETURN DISTINCT x.name",
+    "MATCH (a {name: 'Jonas Weld'}) OPTIONAL MATCH p = (a)-[:WORKS_FOR*1..2]->(x) RETURN p, x",
+    "MATCH (a {name: 'Jonas Weld'})-[*1..2]-(x)-[*1..2]-(y {name: 'Northlight'}) RETURN x.name, y.name",
+    "MATCH (p:PERSON) WITH collect(p) AS people UNWIND people AS one MATCH (one)-[:WORKS_FOR]->(x) RETURN one, x",
+    "MATCH (d)-[:MENTIONS]->(a {name: 'Jonas Weld'}) RETURN d",
     "UNWIND ['Secret Vault', 'Kiel'] AS name MATCH (x {name: name}) RETURN x.name UNION MATCH (x {name: 'Secret Vault'}) RETURN x.name",
 )
 CROSSING = (

@@ -258,6 +258,12 @@ ANSWERABLE: dict[str, tuple[str, dict[str, object], list[Row]]] = {
         {},
         [("Ada Holm", ("Jonas Weld", "Mara Quist"), 3)],
     ),
+    "nodes out of a list": (
+        "MATCH (a:ORG)-[:LOCATED_IN]->(:GPE) WITH collect(a) AS orgs "
+        "UNWIND orgs AS org MATCH (org)-[:SUPPLIES]->(x) RETURN x.name ORDER BY x.name",
+        {},
+        [("Northlight",), ("Tidewater",)],
+    ),
     "coalesce": (
         "MATCH (o:ORG {name: $n}) OPTIONAL MATCH (o)-[:LOCATED_IN]->(c) RETURN coalesce(c.name, 'nowhere') AS place",
         {"n": "Northlight"},
