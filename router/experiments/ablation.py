@@ -63,21 +63,21 @@ def parse_variant(text: str) -> Variant:
 
 
 def planned_variants(settings: Settings, own: Sequence[Variant], only: Sequence[str]) -> list[tuple[Variant, Settings]]:
-    """Variants with their settings; of the named ones those that change anything (no rerank is nothing new where nothing reranks).
+    """Variants with their settings; those that change anything (no rerank is nothing new where nothing reranks).
 
     Args:
         settings: The full configuration.
-        own: Further variants.
-        only: Names of variants; empty: all.
+        own: Further variants; one with a known name takes its place.
+        only: Names of known variants; empty: all.
 
     Raises:
-        InvalidInput: A name in `only` that no variant has.
+        InvalidInput: A name in `only` that no known variant has.
         ConfigurationError: As `Variant.of`.
     """
-    known = {variant.name: variant for variant in (*VARIANTS, *own)}
+    known = {variant.name: variant for variant in VARIANTS}
     for name in only:
         if name not in known:
             raise InvalidInput(f"there is no variant {name!r}; there are {sorted(known)}", field="only")
-    chosen = [known[name] for name in only] if only else list(known.values())
-    planned = [(variant, variant.of(settings)) for variant in chosen]
+    chosen = {name: known[name] for name in only} or known
+    planned = [(variant, variant.of(settings)) for variant in (chosen | {variant.name: variant for variant in own}).values()]
     return [(variant, changed) for variant, changed in planned if changed != settings]

@@ -98,7 +98,9 @@ def ablation_command(
         list[str] | None,
         typer.Option("--variant", metavar="NAME=PATH=VALUE[,PATH=VALUE]", help="One more variant; may be given several times."),
     ] = None,
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="Only this variant; may be given several times.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Of the known variants only this; may be given several times.")
+    ] = None,
     k: Cut = 5,
     limit: Limit = None,
     half: HalfOf = None,
@@ -110,7 +112,7 @@ def ablation_command(
     """All sources fused, against the same with one part off at a time: paired differences with their 95 % intervals."""
     settings, dataset = _settings(config, overrides), _dataset(folder, strip_titles)
     own = [ablation.parse_variant(text) for text in variant or ()]
-    planned = ablation.planned_variants(settings, own, [*(only or ()), *(one.name for one in own if only)])
+    planned = ablation.planned_variants(settings, own, only or ())
 
     def measured_as(name: str, changed: Settings) -> Measured:
         def plan(engine: Engine) -> list[retrieval.Run]:

@@ -40,7 +40,8 @@ def test_only_what_changes_something_is_planned() -> None:
 
 def test_own_variants_join_and_some_can_be_chosen() -> None:
     own = parse_variant("far=fusion.walk.damping=0.9,fusion.walk.iterations=50")
-    ((variant, settings),) = planned_variants(Settings(), [own], ["far"])
+    (known, _), (variant, settings) = planned_variants(Settings(), [own], ["no entities", "no entities"])
+    assert known.name == "no entities"
     assert variant is own
     assert (settings.fusion.walk.damping, settings.fusion.walk.iterations) == (0.9, 50)
     with pytest.raises(InvalidInput, match="no cellar"):

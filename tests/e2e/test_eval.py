@@ -44,15 +44,23 @@ def folder(tmp_path, monkeypatch):
     return made
 
 
-def test_a_set_is_measured_and_its_corpus_kept(folder, tmp_path) -> None:
+def test_sets_are_measured_and_their_corpora_kept(folder, tmp_path) -> None:
     def run(*arguments: str) -> dict:
         out = tmp_path / "out.json"
         done = CliRunner().invoke(app, [*arguments, "--json", str(out)])
         assert done.exit_code == 0, done.output
         return json.loads(out.read_text())
 
-    measured = run("retrieval", str(folder))
-    runs = {one["name"]: one for one in measured["runs"]}
+    # The same passages as one book that is judged by its answers only.
+    book = tmp_path / "book"
+    book.mkdir()
+    text = "\n\n".join(passage["text"] for passage in PASSAGES)
+    (book / "corpus.jsonl").write_text(json.dumps({"_id": "b", "title": "Book", "text": text}))
+    (book / "queries.jsonl").write_text("\n".join(json.dumps(query) for query in QUERIES[:2]))
+
+    both = run("retrieval", str(folder), str(book))
+    small, of_book = both["datasets"]
+    runs = {one["name"]: one for one in small["runs"]}
     assert list(runs) == ["vector", "graph", "fused", "relation paths"]
     assert runs["fused"]["metrics"]["recall@5"] == 1.0
     assert runs["fused"]["metrics"]["cost_per_query"] == pytest.approx(0.04)
@@ -61,10 +69,16 @@ def test_a_set_is_measured_and_its_corpus_kept(folder, tmp_path) -> None:
     assert paths["counts"]["path_exact@1"] == 4
     assert paths["metrics"]["path_exact@5/1-hop"] == 1.0
     assert paths["metrics"].keys() >= {"path_exact@1", "path_exact@1/1-hop", "path_exact@5/2-hop"}
-    assert measured["ingested"]["documents"] == 4
+    assert small["ingested"]["documents"] == 4
+    assert [one["name"] for one in of_book["runs"]] == ["vector", "graph", "fused"]
+    assert [(row["dataset"], row["measure"], row["harmless"]) for row in both["summary"]] == [
+        ("small", "recall@5", True),
+        ("book", "answer@5", True),
+    ]
 
-    removed = run("ablation", str(folder), "--only", "no walk: rrf", "--variant", "far=fusion.walk.damping=0.9")
-    assert [one["name"] for one in removed["runs"]] == ["full", "no walk: rrf", "far"]
-    assert removed["runs"][2]["overrides"] == {"fusion.walk.damping": "0.9"}
+    removed = run("ablation", str(folder), "--only", "no walk: rrf")
+    assert [one["name"] for one in removed["runs"]] == ["full", "no walk: rrf"]
+    assert removed["runs"][1]["overrides"] == {"fusion.method": "rrf"}
+    assert removed["runs"][1]["versus"]["run"] == "full"
     assert removed["runs"][0]["values"]["recall@5"] == runs["fused"]["values"]["recall@5"]
-    assert len(list((tmp_path / "cache" / "graphrag-router" / "eval").iterdir())) == 1  # every variant on the one corpus
+    assert len(list((tmp_path / "cache" / "graphrag-router" / "eval").glob("small-*"))) == 1  # every variant on the one corpus
