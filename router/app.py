@@ -20,7 +20,8 @@ from router.models.embedding import open_embedder
 from router.models.entities import SpacyRecogniser
 from router.models.language import open_language_model
 from router.ranking.base import Fusion, Reranker
-from router.ranking.rerank import CrossEncoderReranker
+from router.ranking.cross_encoder import CrossEncoderReranker
+from router.ranking.learned import LearnedReranker
 from router.ranking.symmetric import ReciprocalRankFusion, WeightedFusion
 from router.ranking.walk import WalkFusion
 from router.retrieval.base import Retriever
@@ -217,12 +218,14 @@ class _Assembly:
         }
 
     async def _open_reranker(self) -> Reranker | None:
-        model = self._settings.models.cross_encoder
-        if self._settings.rerank.method == "none" or model is None:
+        settings, model = self._settings.rerank, self._settings.models.cross_encoder
+        if settings.method == "learned":
+            return LearnedReranker(self._mirror, self._passage_vectors, settings.candidates)
+        if settings.method == "none" or model is None:
             return None
         cross_encoder = await open_cross_encoder(model, self._settings.data_dir / "models")
         self._stack.push_async_callback(cross_encoder.aclose)
-        return CrossEncoderReranker(cross_encoder, self._settings.rerank)
+        return CrossEncoderReranker(cross_encoder, settings)
 
     def _generator(self) -> Generator:
         extractive = ExtractiveGenerator(self._embedder, self._settings.generation)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from router.errors import AllSourcesUnavailable, InvalidInput, RouterError
 from router.generation.base import Generator, Written
 from router.guard import check_query
-from router.ranking.base import Fusion, FusionRequest, Reranker
+from router.ranking.base import Fusion, FusionRequest, Reranker, RerankRequest
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.probe import Prober
 from router.retrieval.run import run_source
@@ -86,7 +86,7 @@ class Engine:
         self._chain = chain
         self._fusions = fusions
         self._default_fusion = default_fusion
-        self._reranker = reranker
+        self.reranker = reranker
         self._generator = generator
         self._settings = settings
 
@@ -185,9 +185,9 @@ class Engine:
             )
         with call.watch.stage("fuse"):
             evidence = await self._fuse(call, probe, results, decision, limit)
-        if self._reranker is not None and evidence:
+        if self.reranker is not None and evidence:
             with call.watch.stage("rerank"):
-                evidence = await self._reranker.rerank(call.query, evidence)
+                evidence = await self.reranker.rerank(RerankRequest(call.query, probe, call.caller, evidence))
         return Retrieval(decision, tuple(evidence[:limit]), reports, call.watch.timings())
 
     async def _ask_sources(
@@ -209,7 +209,7 @@ class Engine:
     ) -> list[Evidence]:
         fusion = self._fusions[call.options.fusion or self._default_fusion]
         kinds = {name: self.sources[name].profile.kind for name in results}
-        candidates = max(limit, self._reranker.candidates) if self._reranker is not None else limit
+        candidates = max(limit, self.reranker.candidates) if self.reranker is not None else limit
         return await fusion.fuse(FusionRequest(call.caller.tenant, results, decision.trust, kinds, call.query.filter, candidates, probe))
 
     def _admit(self, query: Query, options: Options, caller: Caller) -> _Call:

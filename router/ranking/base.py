@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from router.retrieval.base import Probe, Retrieved
-from router.types import Evidence, Filter, Query
+from router.types import Caller, Evidence, Filter, Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,19 @@ class Fusion(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class RerankRequest:
+    query: Query
+    probe: Probe
+    caller: Caller
+    evidence: Sequence[Evidence]
+    """Fused, best first."""
+
+
 class Reranker(Protocol):
     @property
     def candidates(self) -> int:
         """How many fused items it wants to see."""
 
-    async def rerank(self, query: Query, evidence: Sequence[Evidence]) -> list[Evidence]:
+    async def rerank(self, request: RerankRequest) -> list[Evidence]:
         """The same items in a better order."""

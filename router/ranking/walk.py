@@ -13,7 +13,7 @@ import structlog
 from router.errors import StoreUnavailable
 from router.filters import matches
 from router.ranking.base import FusionRequest
-from router.ranking.merge import merged, ranked
+from router.ranking.merge import merged, ranked, with_kept_places
 from router.retrieval.base import Retrieved
 from router.retrieval.passages import passage_evidence
 from router.retrieval.walk import Guest, Walked, attraction, walk
@@ -58,7 +58,10 @@ class WalkFusion:
         scores = {**dict(walked.passages(REACHED * request.limit)), **walked.guest_mass()}
         if graph_source:
             items = {**items, **await self._reached(walked, scores, items, graph_source, request)}
-        return ranked({key: items[key] for key in items if key in scores}, scores, request.limit)
+        fused = ranked({key: items[key] for key in items if key in scores}, scores, len(scores))
+        return with_kept_places(fused, [retrieved.evidence[0].id for retrieved in request.results.values() if retrieved.evidence])[
+            : request.limit
+        ]
 
     async def _snapshot(self, tenant: str) -> GraphSnapshot:
         try:

@@ -20,7 +20,7 @@ from router.stores.vectors import PassageVectors
 from router.types import Chunk, Evidence, EvidenceKind, Provenance
 
 ENTITY_SEED = 0.5
-"""Weight of a named entity that no passage is about, against 1 for a named title: its passages only mention it."""
+"""Weight of a named entity that no passage is about, against 1 for a named title."""
 MAX_PATHS = 5
 """Relation paths returned as evidence."""
 LEAST_COSINE = 0.2
@@ -148,18 +148,22 @@ class GraphRetriever:
 
 
 def _seeds(snapshot: GraphSnapshot, names: Sequence[LinkedName], paths: Sequence[RelationPath]) -> dict[str, float]:
-    """Where the walk starts: passages about a named entity, else the entity itself; and the relation paths the question asks for.
+    """Where the walk starts: passages about a named entity, the entity itself, and the relation paths the question asks for.
 
-    Paths weigh as much as the names they start from when their words are the question's (cosine 1), less the less alike they are.
+    A name weighs its probability times its rarity. As far as it is sure that passages are about it, they are the seeds; for the rest it
+    is the entity, whose passages only mention it. Paths weigh as much as the names they start from when their words are the question's
+    (cosine 1), less the less alike they are.
     """
     seeds: dict[str, float] = {}
     for name in names:
-        subjects = snapshot.subject_chunks(name.entity_id)
-        for node in subjects:
+        weight = name.probability * snapshot.rarity(name.entity_id)
+        confidences = snapshot.subject_confidence(name.entity_id)
+        surest = max(confidences, default=0.0)
+        for node, confidence in zip(snapshot.subject_chunks(name.entity_id), confidences, strict=True):
             chunk_id = snapshot.chunks[node].id
-            seeds[chunk_id] = seeds.get(chunk_id, 0.0) + name.probability / len(subjects)
-        if not subjects:
-            seeds[name.entity_id] = ENTITY_SEED * name.probability
+            seeds[chunk_id] = seeds.get(chunk_id, 0.0) + weight * surest * confidence / sum(confidences)
+        if surest < 1.0:
+            seeds[name.entity_id] = ENTITY_SEED * weight * (1.0 - surest)
     total = sum(seeds.values())
     alike = sum(path.cosine**PATH_SHARPNESS for path in paths)
     for path in paths:

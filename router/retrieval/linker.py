@@ -1,12 +1,29 @@
-"""Links a text to the names of the graph."""
+"""Links a text to the names of the graph: word for word, by other names, and nearly right spellings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from weakref import WeakKeyDictionary
+
+from bm25s.stopwords import STOPWORDS_EN
+from rapidfuzz import fuzz, process
 
 from router.errors import StoreUnavailable
+from router.names import folded
 from router.retrieval.base import LinkedName
 from router.stores.mirror import GraphMirror
+from router.stores.snapshot import GraphSnapshot, Name
+
+LEAST_LIKENESS = 88.0
+"""Of 100, the share of letters that two spellings have in common (Indel similarity): one wrong letter in eight."""
+MAX_SPELLINGS = 3
+"""Names that one misspelt name may mean."""
+MAX_NAMES = 50_000
+"""A graph with more names is searched word for word only: comparing a spelling with each takes a millisecond per 10,000."""
+_CAPITALISED = re.compile(r"[A-Z][\w'’&-]*(?:[ ](?:(?:of|the|and|de|la|for|in|on|to|van|von|der)[ ])*[A-Z0-9][\w'’&-]*)*")
+_LEAST_LETTERS = 5
+_FUNCTION_WORDS = frozenset({*STOPWORDS_EN, "what", "when", "where", "which", "who", "whom", "whose", "why", "how", "name", "does", "did"})
 
 
 def without_names(text: str, linked: Sequence[LinkedName]) -> str:
@@ -18,24 +35,74 @@ def without_names(text: str, linked: Sequence[LinkedName]) -> str:
 
 
 class NameLinker:
-    """Names that stand in a text, word for word. An exact name means its entity; ambiguity is later work."""
+    """Names that stand in a text. One that may mean several entities is linked to each, with its probability."""
 
     def __init__(self, mirror: GraphMirror) -> None:
         self._mirror = mirror
+        self._spellings: WeakKeyDictionary[GraphSnapshot, _Spellings] = WeakKeyDictionary()
 
     async def link(self, tenant: str, text: str) -> tuple[LinkedName, ...]:
-        """Longest first.
+        """Longest surface first, then the likeliest.
 
         Raises:
             StoreUnavailable: The graph is down and no snapshot is there.
         """
         snapshot = await self._mirror.current(tenant)
-        return tuple(LinkedName(name.entity.id, name.entity.name, name.surface, 1.0) for name in snapshot.names_in(text))
+        exact = [name for name in snapshot.names_in(text) if name.surface.casefold() not in _FUNCTION_WORDS]
+        linked: dict[str, LinkedName] = {}
+        for name in (*_meant(snapshot, exact), *self._misspelt(snapshot, text, exact)):
+            known = linked.get(name.entity_id)
+            if known is None or name.probability > known.probability:
+                linked[name.entity_id] = name
+        return tuple(sorted(linked.values(), key=lambda name: (-len(name.surface), -name.probability, name.entity_id)))
 
     async def ids_in(self, tenant: str, text: str) -> tuple[str, ...]:
         """Entities that a text of this query names; none while there is no graph to name them."""
         try:
-            return tuple(name.entity_id for name in await self.link(tenant, text))
+            snapshot = await self._mirror.current(tenant)
         except StoreUnavailable:
             # The text stays evidence of its own; the walk just has no edge to it, and the graph source reports the cause.
             return ()
+        return tuple(name.entity.id for name in snapshot.names_in(text))
+
+    def _misspelt(self, snapshot: GraphSnapshot, text: str, exact: Sequence[Name]) -> Iterator[LinkedName]:
+        if len(snapshot.entities) > MAX_NAMES:
+            return
+        known = {name.surface for name in exact}
+        for match in _CAPITALISED.finditer(text):
+            surface = match.group()
+            if (
+                len(surface) < _LEAST_LETTERS
+                or surface.casefold() in _FUNCTION_WORDS
+                or any(name in surface or surface in name for name in known)
+            ):
+                continue
+            spellings = self._spellings.setdefault(snapshot, _Spellings(snapshot))
+            for entity_id, name, likeness in spellings.like(surface):
+                yield LinkedName(entity_id, name, surface, (likeness / 100.0) ** 4)
+
+
+def _meant(snapshot: GraphSnapshot, names: Sequence[Name]) -> Iterator[LinkedName]:
+    for name in names:
+        yield LinkedName(name.entity.id, name.entity.name, name.surface, 1.0)
+        for entity_id, probability in snapshot.aliases(name.entity.id):
+            yield LinkedName(entity_id, snapshot.entity(entity_id).name, name.surface, probability)
+
+
+class _Spellings:
+    """All names of a snapshot, ready to be compared."""
+
+    def __init__(self, snapshot: GraphSnapshot) -> None:
+        living = list(snapshot.entities.living())
+        self._ids = [entity.id for entity in living]
+        self._names = [entity.name for entity in living]
+        self._written = [_written(entity.name) for entity in living]
+
+    def like(self, surface: str) -> list[tuple[str, str, float]]:
+        """Entity id, name and likeness of the names that are written almost as the surface is."""
+        found = process.extract(_written(surface), self._written, scorer=fuzz.ratio, score_cutoff=LEAST_LIKENESS, limit=MAX_SPELLINGS)
+        return [(self._ids[place], self._names[place], likeness) for _, likeness, place in found]
+
+
+def _written(name: str) -> str:
+    return folded(name).casefold()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,6 +119,14 @@ class GraphSnapshot:
         facts = [fact for fact in state.facts_at(number) if state.fact_kind[fact] == ALIASING and state.fact_ends[fact, 0] == number]
         meant = Counter(state.entities[int(state.fact_ends[fact, 1])].id for fact in facts)
         return sorted(((end, count / len(facts)) for end, count in meant.items()), key=lambda item: (-item[1], item[0]))
+
+    def rarity(self, entity_id: str) -> float:
+        """How much a name says: its idf, 1 for one that a single passage (or none) touches, almost 0 for one that all touch."""
+        number = self._state.entities.number(entity_id)
+        passages = int(np.count_nonzero(self._state.chunks.alive))
+        if number is None or passages == 0:
+            return 1.0
+        return math.log((passages + 1) / max(1, int(self._state.touching[number]))) / math.log(passages + 1)
 
     # --- passages and what they are about ---------------------------------------------------------------------------
 
