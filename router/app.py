@@ -27,8 +27,11 @@ from router.ranking.walk import WalkFusion
 from router.retrieval.base import Retriever
 from router.retrieval.graph import GraphRetriever
 from router.retrieval.linker import NameLinker
+from router.retrieval.overview import OverviewRetriever
 from router.retrieval.probe import Prober
 from router.retrieval.relation_paths import RelationPaths
+from router.retrieval.summaries import CommunitySummaries
+from router.retrieval.summary import SummaryWriter
 from router.retrieval.text2cypher import CypherWriter, GraphWithCypher
 from router.retrieval.vector import VectorRetriever
 from router.retrieval.web import open_web_source
@@ -198,7 +201,8 @@ class _Assembly:
             case GraphSource():
                 paths = RelationPaths(self._embedder, settings.hops)
                 walk = self._settings.fusion.walk
-                retriever = GraphRetriever(name, settings, walk, self._mirror, self._passage_vectors, self._journal, paths, self._monitor)
+                named = GraphRetriever(name, settings, walk, self._mirror, self._passage_vectors, self._journal, paths, self._monitor)
+                retriever = self._with_overviews(name, settings, named)
                 if settings.text2cypher.enabled and self._llm is not None:
                     writer = CypherWriter(self._llm, self._graph.reader, settings.text2cypher)
                     retriever = GraphWithCypher(name, retriever, writer, self._mirror)
@@ -208,6 +212,12 @@ class _Assembly:
                 self._components.append(Component(f"web search of {name}", web.check, name))
                 retriever = web
         return Source(SourceProfile(name, settings.kind, settings.description, settings.cost), retriever)
+
+    def _with_overviews(self, name: str, settings: GraphSource, named: GraphRetriever) -> OverviewRetriever:
+        writer = SummaryWriter(settings, self._passage_vectors, self._journal, self._embedder)
+        summaries = CommunitySummaries(writer, settings.summaries, self._passage_vectors, self._journal)
+        self._stack.callback(summaries.close)
+        return OverviewRetriever(name, named, self._mirror, summaries)
 
     def _fusions(self) -> dict[str, Fusion]:
         settings = self._settings.fusion

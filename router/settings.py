@@ -268,12 +268,19 @@ class GraphSource(Concern):
     """Passages and facts by the names in the question, from the entity graph."""
 
     kind: Literal["graph"] = "graph"
-    description: str = "People, things and their relations: what is connected to the names in the question, over several steps."
+    description: str = (
+        "People, things and their relations: what is connected to the names in the question, over several steps. "
+        "Also overviews: what the documents as a whole are about."
+    )
     """What the source holds, in one sentence; an LLM policy reads it."""
     hops: int = Field(default=2, ge=1, le=3)
     """Longest relation path in facts, in edges."""
     candidates: int = Field(default=20, ge=1, le=1000)
     """Items returned."""
+    summaries: int = Field(default=8, ge=1, le=100)
+    """Communities that are summarised for a question about the whole ("What are these documents about?"), at most."""
+    summary_chars: int = Field(default=600, ge=100, le=10_000)
+    """Longest summary of a community, in characters."""
     text2cypher: Text2CypherSettings = Text2CypherSettings()
     cost: float = Field(default=0.02, ge=0)
     """Price of asking this source, in units of answer quality."""

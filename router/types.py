@@ -191,6 +191,8 @@ class EvidenceKind(Enum):
     PASSAGE = "passage"
     FACT = "fact"
     WEB_PAGE = "web_page"
+    SUMMARY = "summary"
+    """What a community of the graph is about, in sentences of its passages; its metadata names the documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,7 @@ class Provenance:
     source: str
     rank: int
     score: float
-    scale: Literal["cosine", "bm25", "hybrid", "walk", "relation_cosine", "reciprocal_rank"]
+    scale: Literal["cosine", "bm25", "hybrid", "walk", "relation_cosine", "reciprocal_rank", "share"]
     path: tuple[PathStep, ...] = ()
 
 

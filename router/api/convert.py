@@ -51,6 +51,7 @@ _EVIDENCE_KINDS = {
     EvidenceKind.PASSAGE: pb.EVIDENCE_KIND_PASSAGE,
     EvidenceKind.FACT: pb.EVIDENCE_KIND_FACT,
     EvidenceKind.WEB_PAGE: pb.EVIDENCE_KIND_WEB_PAGE,
+    EvidenceKind.SUMMARY: pb.EVIDENCE_KIND_SUMMARY,
 }
 _SOURCE_CODES = {
     SourceCode.OK: pb.SOURCE_CODE_OK,

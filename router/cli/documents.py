@@ -85,6 +85,7 @@ def of_stats(stats: CorpusStats) -> Document:
 def _evidence(item: Evidence) -> Document:
     return {
         "id": item.id,
+        "kind": item.kind.value,
         "document_id": item.document_id,
         "title": item.title,
         "text": item.text,

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from router.types import Citation, Evidence, Notice, RouteDecision, SourceCode, SourceReport
+from router.types import Citation, Evidence, EvidenceKind, Notice, RouteDecision, SourceCode, SourceReport
 
 # Documents and web pages are not ours: their control characters could drive the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -77,7 +77,13 @@ def show_evidence(console: Console, numbered: Iterable[tuple[int, Evidence]], *,
     table.add_column(overflow="fold")
     for number, item in numbered:
         lines = [Text(printable(item.title or item.uri or item.id), style="bold")]
-        lines.append(Text(" | ".join(filter(None, [printable(item.uri), ", ".join(item.sources), "recorded" if item.recorded else ""]))))
+        lines.append(
+            Text(
+                " | ".join(
+                    filter(None, [printable(item.uri) or _members(item), ", ".join(item.sources), "recorded" if item.recorded else ""])
+                )
+            )
+        )
         lines += [Text(f"path: {path}", style="dim") for path in _paths(item)]
         if with_text:
             lines.append(Text(printable(item.text)))
@@ -103,6 +109,13 @@ def cited(citations: Sequence[Citation], evidence: Sequence[Evidence]) -> list[t
     by_id = {item.id: item for item in evidence}
     markers = {citation.marker: by_id[citation.evidence_id] for citation in citations if citation.evidence_id in by_id}
     return sorted(markers.items(), key=lambda pair: pair[0])
+
+
+def _members(item: Evidence) -> str:
+    if item.kind is not EvidenceKind.SUMMARY:
+        return ""
+    passages, documents = item.metadata["passages"], item.metadata["documents"]
+    return f"{passages} passage{'s' if passages != 1 else ''} of {documents} document{'s' if documents != 1 else ''}"
 
 
 def _paths(item: Evidence) -> list[str]:

@@ -11,10 +11,11 @@ from spacy.lang.en.stop_words import STOP_WORDS
 
 from router.generation.base import GeneratorEvent, Written
 from router.generation.prompt import NOT_FOUND
-from router.generation.sentences import sentences
+from router.generation.sentences import sentences, split_sentences
 from router.models.base import Embedder
+from router.routing.overview import overview_asked
 from router.settings import GenerationSettings
-from router.types import Caller, Citation, Evidence, Notice, Query, Retrieval, Span, Token, Vector
+from router.types import Caller, Citation, Evidence, EvidenceKind, Notice, Query, Retrieval, Span, Token, Vector
 
 NAME = "extractive"
 NO_SOURCE = "No source was asked, so there is nothing to answer from. Ask a question, and it will be looked up."
@@ -31,6 +32,8 @@ Of 100 questions of HotpotQA and of MuSiQue each, with gold passages among eight
 with it, for 40 and 24 without."""
 LEAST_SHARE = 0.5
 """Of the best sentence's score: what scores less only fills the answer up."""
+OVERVIEW_SENTENCES = 8
+"""Sentences of an answer about the whole corpus, or one for each summary."""
 TWIN = 0.95
 """Cosine from which two sentences say the same."""
 
@@ -72,20 +75,21 @@ class ExtractiveGenerator:
             yield Token(NO_SOURCE)
             yield Written(NO_SOURCE, False, (), NAME, (NO_SOURCE_NOTICE,))
             return
-        chosen = self._choose(query.text, await self._candidates(query.text, retrieval.evidence))
-        if not chosen:
+        quotes = _overview(query, retrieval.evidence) or [
+            (candidate.number, candidate.text)
+            for candidate in self._choose(query.text, await self._candidates(query.text, retrieval.evidence))
+        ]
+        if not quotes:
             yield Token(NOT_FOUND)
             yield Written(NOT_FOUND, False, (), NAME)
             return
         text = ""
         citations: list[Citation] = []
-        for candidate in chosen:
-            marker = f"[{candidate.number}]"
-            piece = f"{' ' if text else ''}{candidate.text} {marker}"
+        for number, quote in quotes:
+            marker = f"[{number}]"
+            piece = f"{' ' if text else ''}{quote} {marker}"
             text += piece
-            citations.append(
-                Citation(candidate.number, retrieval.evidence[candidate.number - 1].id, Span(len(text) - len(marker), len(text)))
-            )
+            citations.append(Citation(number, retrieval.evidence[number - 1].id, Span(len(text) - len(marker), len(text))))
             yield Token(piece)
             yield citations[-1]
         yield Written(text, True, tuple(citations), NAME)
@@ -115,6 +119,16 @@ class ExtractiveGenerator:
             known |= best.names
             left = [other for other in left if float(other.vector @ best.vector) < TWIN and other.text != best.text]
         return chosen
+
+
+def _overview(query: Query, evidence: Sequence[Evidence]) -> list[tuple[int, str]]:
+    """For a question about the whole: each summary's names and first sentences. No sentence is like such a question."""
+    asked = overview_asked(query)
+    if asked is None or not asked.is_of_all:
+        return []
+    summaries = [(number, item) for number, item in enumerate(evidence, start=1) if item.kind is EvidenceKind.SUMMARY]
+    each = max(1, OVERVIEW_SENTENCES // max(1, len(summaries)))
+    return [(number, f"{item.title}: {' '.join(split_sentences(item.text)[:each])}") for number, item in summaries]
 
 
 def _value(candidate: _Candidate, chosen: Sequence[_Candidate], known: set[str]) -> float:

@@ -57,6 +57,10 @@ class _EvidenceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Evidence
     """A relation of the graph."""
     EVIDENCE_KIND_WEB_PAGE: _EvidenceKind.ValueType  # 3
     """A page of the web."""
+    EVIDENCE_KIND_SUMMARY: _EvidenceKind.ValueType  # 4
+    """What a community of the graph is about, in sentences of its passages. Its metadata says how many `passages` and `documents` it has,
+    names them (`document_ids`, the most central ones first) and the passages that are quoted (`quoted_passages`).
+    """
 
 class EvidenceKind(_EvidenceKind, metaclass=_EvidenceKindEnumTypeWrapper):
     """What a piece of evidence is."""
@@ -69,6 +73,10 @@ EVIDENCE_KIND_FACT: EvidenceKind.ValueType  # 2
 """A relation of the graph."""
 EVIDENCE_KIND_WEB_PAGE: EvidenceKind.ValueType  # 3
 """A page of the web."""
+EVIDENCE_KIND_SUMMARY: EvidenceKind.ValueType  # 4
+"""What a community of the graph is about, in sentences of its passages. Its metadata says how many `passages` and `documents` it has,
+names them (`document_ids`, the most central ones first) and the passages that are quoted (`quoted_passages`).
+"""
 Global___EvidenceKind: _TypeAlias = EvidenceKind  # noqa: Y015
 
 class _SourceCode:
@@ -660,11 +668,11 @@ class Evidence(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     RECORDED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its identity within the corpus (passages, facts) or the query (web pages)."""
+    """Its identity within the corpus (passages, facts, summaries) or the query (web pages)."""
     kind: Global___EvidenceKind.ValueType
     """What it is."""
     document_id: _builtins.str
-    """The document it belongs to; empty for web pages."""
+    """The document it belongs to; empty for web pages and summaries."""
     title: _builtins.str
     """Title of the document or page."""
     text: _builtins.str

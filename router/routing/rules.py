@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
+from router.routing.overview import Overview, overview_asked
 from router.types import Caller, Query, Route, RouteDecision
 
 CHOSEN = 0.5
@@ -51,6 +52,7 @@ class RulesPolicy:
     """Decides from the probe alone: no model, no training, under a millisecond.
 
     * Greetings, thanks and what has no words: no source.
+    * An overview of the corpus: the graph, which says what its communities are about. Of a subject: the passages too.
     * Something recent: the web; also the corpus when it holds the subject (a linked name, or a passage nearer than `NEAR`).
     * Two linked names, or one and words of relation, or one that no passage is near: the graph, and the passages.
     * No linked name and no passage nearer than `FLOOR`: the web, and the passages all the same.
@@ -66,7 +68,7 @@ class RulesPolicy:
         if is_small_talk(query.text):
             routes = tuple(Route(source.name, False, 0.02, "small talk needs no source", cost=source.cost) for source in sources)
             return RouteDecision(self.name, routes, "the question is small talk or has no words: no source is needed")
-        seen = _Seen.of(query.text, probe)
+        seen = _Seen.of(query, probe)
         judged = [_JUDGES[source.kind](seen) for source in sources]
         likeliest = max(probability for probability, _ in judged)
         routes = tuple(
@@ -92,13 +94,20 @@ class _Seen:
     """Of the nearest passage; -1 where there is none, None where the vector store did not answer."""
     is_recent: bool
     is_relational: bool
+    overview: Overview | None
+    """What an overview is asked of."""
 
     @classmethod
-    def of(cls, text: str, probe: Probe) -> _Seen:
+    def of(cls, query: Query, probe: Probe) -> _Seen:
         names = None if probe.linked is None else tuple({link.entity_id: link.name for link in probe.linked}.values())
         nearest = probe.nearest
         cosine = None if nearest is None else max((hit.cosine for hit in nearest), default=-1.0)
-        return cls(names, cosine, probe.is_recent, _RELATIONAL.search(" ".join(text.replace("’", "'").split())) is not None)
+        is_relational = _RELATIONAL.search(" ".join(query.text.replace("’", "'").split())) is not None
+        return cls(names, cosine, probe.is_recent, is_relational, overview_asked(query))
+
+    @property
+    def is_about_all(self) -> bool:
+        return self.overview is not None and self.overview.is_of_all
 
     @property
     def is_covered(self) -> bool:
@@ -126,13 +135,19 @@ class _Seen:
     def summary(self) -> str:
         asks = [
             words
-            for words, seen in (("it asks for something recent", self.is_recent), ("it asks how things relate", self.is_relational))
+            for words, seen in (
+                ("it asks for an overview", self.overview is not None),
+                ("it asks for something recent", self.is_recent),
+                ("it asks how things relate", self.is_relational),
+            )
             if seen
         ]
         return "; ".join([self.named, *asks, self.nearness])
 
 
 def _judge_vector(seen: _Seen) -> tuple[float, str]:
+    if seen.is_about_all:
+        return 0.2, "no single passage says what the corpus is about"
     if seen.cosine is None:
         return 0.5, seen.nearness
     if seen.cosine == -1.0:
@@ -146,6 +161,8 @@ def _judge_vector(seen: _Seen) -> tuple[float, str]:
 
 
 def _judge_graph(seen: _Seen) -> tuple[float, str]:
+    if seen.overview is not None:
+        return (0.9 if seen.is_about_all else 0.7), "the question asks for an overview"
     if seen.names is None:
         return (0.5 if seen.is_relational else 0.2), seen.named
     if not seen.names:
@@ -162,7 +179,7 @@ def _judge_graph(seen: _Seen) -> tuple[float, str]:
 def _judge_web(seen: _Seen) -> tuple[float, str]:
     if seen.is_recent:
         return 0.9, "the question asks for something recent"
-    if not seen.names and seen.cosine is not None and seen.cosine < FLOOR:
+    if not seen.names and not seen.is_about_all and seen.cosine is not None and seen.cosine < FLOOR:
         return 0.7, f"neither documents nor graph seem to hold this ({seen.nearness})"
     return 0.1, "nothing recent is asked for, and the corpus seems to hold the subject"
 
