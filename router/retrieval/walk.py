@@ -10,8 +10,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from router.retrieval.pagerank import dominant_path, personalised_pagerank, strengths
+from router.retrieval.subgraph import WHOLE, Subgraph, around, whole
 from router.settings import WalkSettings
 from router.stores.edges import Floats
+from router.stores.relation import Numbers
 from router.stores.snapshot import GraphSnapshot
 from router.stores.vectors import PassageVectors
 from router.types import PathStep, Vector
@@ -49,32 +51,31 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """Where the mass of a walk went."""
+    """Where the mass of a walk went. Nodes of the guests come after those of the graph."""
 
     snapshot: GraphSnapshot
     guests: tuple[Guest, ...]
-    weights: sp.csr_matrix
-    strength: Floats
+    around: Subgraph
     restart: Floats
     mass: Floats
 
     def passages(self, limit: int) -> list[tuple[str, float]]:
         """The passages with the most mass, best first, ties by id."""
-        count = len(self.snapshot.chunks)
-        mass = self.mass[:count]
-        candidates = np.flatnonzero(mass > 0)
+        candidates = np.flatnonzero((self.around.nodes < len(self.snapshot.chunks)) & (self.mass > 0))
+        mass = self.mass[candidates]
         if len(candidates) > limit:
             # Everything that ties with the last one taken stays in, so that the order by id decides.
-            threshold = np.partition(mass[candidates], len(candidates) - limit)[len(candidates) - limit]
-            candidates = candidates[mass[candidates] >= threshold]
-        ranked = sorted(
-            ((self.snapshot.chunks[node].id, float(mass[node])) for node in candidates.tolist()), key=lambda item: (-item[1], item[0])
-        )
+            best = mass >= np.partition(mass, len(mass) - limit)[len(mass) - limit]
+            candidates, mass = candidates[best], mass[best]
+        chunks = self.snapshot.chunks.some(self.around.nodes[candidates].tolist())
+        ranked = sorted(zip((chunk.id for chunk in chunks), mass.tolist(), strict=True), key=lambda item: (-item[1], item[0]))
         return ranked[:limit]
 
     def guest_mass(self) -> dict[str, float]:
-        first = self.snapshot.size
-        return {guest.id: float(self.mass[first + number]) for number, guest in enumerate(self.guests)}
+        if not self.guests:
+            return {}
+        # The guests come last.
+        return {guest.id: float(mass) for guest, mass in zip(self.guests, self.mass[-len(self.guests) :], strict=True)}
 
     def path(self, item_id: str, tie: str) -> tuple[PathStep, ...]:
         """How the walk came to an item, from the question on; empty for what is not in the graph.
@@ -83,10 +84,11 @@ class Walked:
             item_id: A chunk.
             tie: What ties the question to the seeds (`names`, `resembles`).
         """
-        node = self.snapshot.node(item_id)
-        if node is None:
+        place = np.flatnonzero(self.around.nodes == self.snapshot.node(item_id))
+        if len(place) == 0:
             return ()
-        nodes = dominant_path(self.weights, self.strength, self.mass, self.restart, node)
+        places = dominant_path(self.around.weights, self.around.strength, self.mass, self.restart, int(place[0]))
+        nodes = self.around.nodes[places].tolist()
         if any(step >= self.snapshot.size for step in nodes):
             return ()
         steps = [PathStep(QUESTION, tie, self.snapshot.label(nodes[0]))]
@@ -135,40 +137,62 @@ def walk(
         guests: Temporary nodes.
         attraction: Scales each edge by how much its two ends draw the walk, so that it goes where the question points.
     """
-    weights = _with_guests(snapshot, guests, settings.entity_edge_weight)
-    if attraction is not None and damping > 0:
-        weights = _drawn(weights, attraction([chunk.id for chunk in snapshot.chunks]))
     guest_nodes = {guest.id: snapshot.size + number for number, guest in enumerate(guests)}
-    restart = np.zeros(snapshot.size + len(guests))
+    mass_of: dict[int, float] = {}
     for item_id, weight in seeds.items():
         node = guest_nodes.get(item_id, snapshot.node(item_id))
         if node is not None:
-            restart[node] += weight
-    total = restart.sum()
-    if total > 0:
-        restart /= total
-    mass = personalised_pagerank(weights, restart, damping, iterations=settings.iterations)
-    return Walked(snapshot, tuple(guests), weights, strengths(weights), restart, mass)
+            mass_of[node] = mass_of.get(node, 0.0) + weight
+    total = sum(mass_of.values())
+    mass_of = {node: weight / total for node, weight in mass_of.items()} if total > 0 else {}
+    visited = _with_guests(_visited(snapshot, mass_of, damping, guests, attraction), snapshot, guests, settings.entity_edge_weight)
+    restart = np.array([mass_of.get(node, 0.0) for node in visited.nodes.tolist()], dtype=np.float64)
+    mass = personalised_pagerank(visited.weights, visited.strength, restart, damping, iterations=settings.iterations)
+    return Walked(snapshot, tuple(guests), visited, restart, mass)
 
 
-def _drawn(weights: sp.csr_matrix, draw: Floats) -> sp.csr_matrix:
-    """Weights times the draw of both ends; symmetric as before, and each step's chances are the old ones times the draw of its end."""
-    every = np.ones(weights.shape[0])
-    every[: len(draw)] = draw
-    rows = np.repeat(every, np.diff(weights.indptr))
-    return sp.csr_matrix((weights.data * rows * every[weights.indices], weights.indices, weights.indptr), shape=weights.shape)
+def _visited(
+    snapshot: GraphSnapshot, mass_of: Mapping[int, float], damping: float, guests: Sequence[Guest], attraction: Attraction | None
+) -> Subgraph:
+    """The part of the graph that the walk visits."""
 
+    def draw(nodes: Numbers) -> Floats:
+        drawing = np.ones(len(nodes))
+        if attraction is not None and damping > 0:
+            passages = nodes < len(snapshot.chunks)
+            drawing[passages] = attraction([chunk.id for chunk in snapshot.chunks.some(nodes[passages].tolist())])
+        return drawing
 
-def _with_guests(snapshot: GraphSnapshot, guests: Sequence[Guest], weight: float) -> sp.csr_matrix:
-    if not guests:
-        return snapshot.weights
-    rows: list[int] = []
-    columns: list[int] = []
+    if snapshot.size <= WHOLE:
+        return whole(snapshot, draw)
+    arriving = dict.fromkeys(sorted(_ends(snapshot, guests)), 0.0)
     for number, guest in enumerate(guests):
-        for entity_id in guest.entity_ids:
-            node = snapshot.node(entity_id)
-            if node is not None:
-                rows.append(number)
-                columns.append(node)
-    links = sp.coo_matrix((np.full(len(rows), weight), (rows, columns)), shape=(len(guests), snapshot.size)).tocsr()
-    return sp.block_array([[snapshot.weights, links.T], [links, None]], format="csr")
+        ends = _ends(snapshot, [guest])
+        for end in ends:
+            arriving[end] += damping * mass_of.get(snapshot.size + number, 0.0) / len(ends)
+    for node, mass in mass_of.items():
+        if node < snapshot.size:
+            arriving[node] = arriving.get(node, 0.0) + mass
+    seeds = sorted(arriving)
+    return around(snapshot, np.array(seeds, dtype=np.int64), np.array([arriving[node] for node in seeds]), damping, draw)
+
+
+def _ends(snapshot: GraphSnapshot, guests: Sequence[Guest]) -> list[int]:
+    """Nodes of the entities to which guests are tied, with repeats."""
+    nodes = (snapshot.node(entity_id) for guest in guests for entity_id in guest.entity_ids)
+    return [node for node in nodes if node is not None]
+
+
+def _with_guests(visited: Subgraph, snapshot: GraphSnapshot, guests: Sequence[Guest], weight: float) -> Subgraph:
+    """The guests are the last nodes, with an edge to each entity that they are tied to."""
+    if not guests:
+        return visited
+    place = {node: number for number, node in enumerate(visited.nodes.tolist())}
+    ties = [(number, place[end]) for number, guest in enumerate(guests) for end in _ends(snapshot, [guest])]
+    rows, columns = np.array(ties, dtype=np.int64).reshape(-1, 2).T
+    links = sp.coo_matrix((np.full(len(ties), weight), (rows, columns)), shape=(len(guests), len(place))).tocsr()
+    return Subgraph(
+        np.concatenate([visited.nodes, snapshot.size + np.arange(len(guests))]),
+        sp.block_array([[visited.weights, links.T], [links, None]], format="csr"),
+        np.concatenate([visited.strength + strengths(links.T), strengths(links)]),
+    )

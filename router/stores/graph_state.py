@@ -71,6 +71,9 @@ class GraphState:
     fact_kind: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, dtype=np.int8))
     """Of a fact: STRUCTURED, ALIASING or 0, a relation that a text states."""
 
+    touched: Numbers = field(default_factory=_numbers)
+    """Chunks whose rows the last write added or removed."""
+
     _facts_at: dict[int, list[int]] = field(default_factory=dict)
     _chunks_of: dict[str, list[int]] = field(default_factory=dict)
     _facts_of_document: dict[str, list[int]] = field(default_factory=dict)
@@ -112,13 +115,26 @@ class GraphState:
 
     def written(self, added: GraphContent) -> GraphState:
         """With more content (in any order), or other values for what is there; an edge without both its ends is left out."""
+        return self._untouched()._written(added)
+
+    def without_document(self, document_id: str) -> GraphState:
+        """Without a document's chunks and facts, and without the entities that nothing touches any more."""
+        chunks = [chunk for chunk in self._chunks_of.get(document_id, ()) if self.chunks.alive[chunk]]
+        facts = [fact for fact in self._facts_of_document.get(document_id, ()) if self.facts.alive[fact]]
+        rest = self._untouched()._without_facts(np.array(facts, dtype=np.int32))._without_chunks(np.array(chunks, dtype=np.int32))
+        return GraphState.of(rest.content()) if rest._is_mostly_gone() else rest
+
+    def _untouched(self) -> GraphState:
+        return replace(self, touched=_numbers())
+
+    def _written(self, added: GraphContent) -> GraphState:
         chunks = {chunk.id: chunk for chunk in added.chunks}
         subjects = {(subject.chunk_id, subject.entity_id): subject for subject in added.subjects}
         changed = self._changed_chunks(chunks, subjects.values())
         if changed:
             # Rows hold while their chunk lives, so a chunk that is different is another chunk with the same rows.
             old = self._content_of(changed)
-            return self._without_chunks(np.array(changed, dtype=np.int32)).written(
+            return self._without_chunks(np.array(changed, dtype=np.int32))._written(
                 GraphContent(
                     (*old.chunks, *added.chunks),
                     (*old.entities, *added.entities),
@@ -128,13 +144,6 @@ class GraphState:
                 )
             )
         return self._with_nodes(chunks, added.entities)._with_links(added.mentions, list(subjects.values()))._with_facts(added.facts)
-
-    def without_document(self, document_id: str) -> GraphState:
-        """Without a document's chunks and facts, and without the entities that nothing touches any more."""
-        chunks = np.array([chunk for chunk in self._chunks_of.get(document_id, ()) if self.chunks.alive[chunk]], dtype=np.int32)
-        facts = [fact for fact in self._facts_of_document.get(document_id, ()) if self.facts.alive[fact]]
-        rest = self._without_facts(np.array(facts, dtype=np.int32))._without_chunks(chunks)
-        return GraphState.of(rest.content()) if rest._is_mostly_gone() else rest
 
     def _changed_chunks(self, chunks: dict[str, GraphNodeChunk], subjects: Iterable[Subject]) -> list[int]:
         changed = set()
@@ -182,6 +191,7 @@ class GraphState:
         later = replace(
             self,
             chunks=all_chunks,
+            touched=np.union1d(self.touched, np.arange(chunk_count, len(all_chunks))),
             entities=entities,
             document=_extended(self.document, document),
             ordinal=_extended(self.ordinal, [chunk.ordinal for chunk in fresh]),
@@ -233,6 +243,7 @@ class GraphState:
         pairs = np.setdiff1d(np.union1d(mentioned, _keys(about)), np.union1d(before, was_about))
         return replace(
             self,
+            touched=np.union1d(self.touched, touched),
             mentions=self.mentions.with_rows(*np.ascontiguousarray(spans.T)),
             subjects=self.subjects.with_rows(*np.ascontiguousarray(about.T), confidence),
             touching=_counted(self.touching, pairs & _RIGHT, 1),
@@ -300,6 +311,7 @@ class GraphState:
         rest = replace(
             self,
             chunks=self.chunks.without(chunks),
+            touched=np.union1d(self.touched, chunks),
             touching=_counted(self.touching, pairs & _RIGHT, -1),
             mentioning=_counted(self.mentioning, mentioned & _RIGHT, -1),
             subject_of=_counted(self.subject_of, about & _RIGHT, -1),

@@ -18,7 +18,6 @@ import structlog
 from router.errors import InternalError, StoreUnavailable
 from router.settings import WalkSettings
 from router.stores.base import GraphBatch, GraphContent, GraphNodeChunk, GraphStore, Subject
-from router.stores.graph_state import GraphState
 from router.stores.snapshot import GraphSnapshot
 from router.types import Chunk, Entity, Fact, Matrix, Mention, Span
 
@@ -30,11 +29,9 @@ FORMAT = 2
 class _Tenant:
     """The newest snapshot of one tenant. Writers take turns; readers keep the one that they got."""
 
-    def __init__(self, state: GraphState, settings: WalkSettings, loaded_at: float) -> None:
-        self._state = state
-        self._settings = settings
+    def __init__(self, snapshot: GraphSnapshot, loaded_at: float) -> None:
         self._writing = threading.Lock()
-        self.snapshot = GraphSnapshot(state, settings)
+        self.snapshot = snapshot
         self.loaded_at = loaded_at
         """Wall-clock time (seconds since 1970) at which this was known to equal the store, unless the store is watched."""
 
@@ -42,15 +39,14 @@ class _Tenant:
         chunks = (GraphNodeChunk(chunk.id, chunk.document_id, chunk.collection, chunk.ordinal, chunk.title) for chunk in batch.chunks)
         content = GraphContent(tuple(chunks), batch.entities, batch.subjects, batch.mentions, batch.facts)
         with self._writing:
-            self._move_to(self._state.written(content))
+            self._move_to(self.snapshot.written(content))
 
     def delete(self, document_id: str) -> None:
         with self._writing:
-            self._move_to(self._state.without_document(document_id))
+            self._move_to(self.snapshot.without_document(document_id))
 
-    def _move_to(self, state: GraphState) -> None:
-        self._state = state
-        self.snapshot = GraphSnapshot(state, self._settings)
+    def _move_to(self, snapshot: GraphSnapshot) -> None:
+        self.snapshot = snapshot
         self.loaded_at = time.time()
 
 
@@ -117,7 +113,7 @@ class GraphMirror:
                 raise
             log.warning("graph snapshot read from file", tenant=tenant, reason=error.message)
             content, loaded_at = await asyncio.to_thread(_read, path)
-        return _Tenant(await asyncio.to_thread(GraphState.of, content), self._settings, loaded_at)
+        return _Tenant(await asyncio.to_thread(GraphSnapshot, content, self._settings), loaded_at)
 
     def _lock(self, tenant: str) -> asyncio.Lock:
         return self._locks.setdefault(tenant, asyncio.Lock())

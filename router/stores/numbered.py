@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
@@ -43,6 +43,13 @@ class Numbered(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         return (self[number] for number in range(len(self)))
+
+    def some(self, numbers: Iterable[int]) -> list[T]:
+        """Items by number, many at a time."""
+        if self._changed:
+            return [self[number] for number in numbers]
+        items = self._items
+        return [items[number] for number in numbers]
 
     def living(self) -> Iterator[T]:
         return (self[number] for number in np.flatnonzero(self.alive).tolist())

@@ -114,10 +114,13 @@ def _gathered(some: list[tuple[Numbers, Numbers, tuple[Column, ...]]]) -> tuple[
     return _joined(*which), _joined(*ends), tuple(_joined(*column) for column in zip(*columns, strict=True))
 
 
+def spread(items: Numbers, begin: Numbers, count: Numbers) -> tuple[Numbers, Numbers]:
+    """Each item as often as it has rows, with the places of those rows: `count` of them from `begin` on."""
+    first = np.repeat(begin - (np.cumsum(count) - count), count)
+    return np.repeat(items, count), first + np.arange(len(first))
+
+
 def _ranges(keys: Numbers, wanted: Numbers) -> tuple[Numbers, Numbers]:
     """Places of each wanted number in sorted keys: index into `wanted`, place."""
-    begin, end = keys.searchsorted(wanted), keys.searchsorted(wanted, side="right")
-    counts = end - begin
-    which = np.repeat(np.arange(len(wanted), dtype=np.int32), counts)
-    first = np.repeat(begin - (np.cumsum(counts) - counts), counts)
-    return which, first + np.arange(len(which))
+    begin = keys.searchsorted(wanted)
+    return spread(np.arange(len(wanted), dtype=np.int32), begin, keys.searchsorted(wanted, side="right") - begin)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from router.names import ALIAS, entity_id
 from router.settings import WalkSettings
 from router.stores import graph_state, numbered
-from router.stores.base import GraphBatch, GraphContent, GraphNodeChunk, Subject
+from router.stores.base import EMPTY_GRAPH, GraphBatch, GraphContent, GraphNodeChunk, Subject
 from router.stores.graph_state import GraphState
 from router.stores.snapshot import GraphSnapshot
 from router.testing.fakes import InMemoryGraphStore
@@ -58,7 +58,8 @@ def batches(draw) -> GraphContent:
     return GraphContent(tuple(chunks.values()), named, *(tuple(some.values()) for some in (subjects, mentions, facts)))
 
 
-OPERATIONS = st.lists(st.one_of(batches(), st.sampled_from(["d0", "d1", "d2"])), min_size=1, max_size=7)
+REFRESH = "refresh"
+OPERATIONS = st.lists(st.one_of(batches(), st.sampled_from([REFRESH, "d0", "d1", "d2"])), min_size=1, max_size=7)
 
 
 def edges(content: GraphContent) -> dict[frozenset[str], float]:
@@ -126,16 +127,18 @@ def as_batch(content: GraphContent) -> GraphBatch:
 
 @given(OPERATIONS)
 async def test_any_way_to_a_graph_leads_to_the_same_graph(operations) -> None:
-    store, state = InMemoryGraphStore(), GraphState()
+    store, snapshot = InMemoryGraphStore(), GraphSnapshot(EMPTY_GRAPH, SETTINGS)
     versions = []
     for operation in operations:
-        if isinstance(operation, str):
-            state = state.without_document(operation)
+        if operation == REFRESH:
+            snapshot = snapshot.refreshed()
+        elif isinstance(operation, str):
+            snapshot = snapshot.without_document(operation)
             await store.delete_document("t", operation)
         else:
-            state = state.written(operation)
+            snapshot = snapshot.written(operation)
             await store.upsert("t", as_batch(operation))
-        versions.append((GraphSnapshot(state, SETTINGS), await store.load("t")))
+        versions.append((snapshot, await store.load("t")))
     for snapshot, content in versions:
         # Compared at the end, so that a later write that reaches into an earlier version is found.
         assert snapshot.content == content
