@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -151,7 +151,7 @@ class GraphWithCypher:
         except RouterError as error:
             log.warning("text2cypher_failed", source=self._name, reason=error.reason, request_id=request.caller.request_id)
             return None, (), f"no generated query: {error.message}"
-        if found is None or not any(_says_something(value) for row in found.rows.rows for value in row):
+        if found is None or not _says_something(found.rows.rows, _given(found.written)):
             return None, (), ""
         evidence = evidence_of(found, self._name)
         named = [entity.id for row in found.rows.rows for entity in _entities(row)]
@@ -243,11 +243,21 @@ def _words(value: Value) -> str:
     return str(value)
 
 
-def _says_something(value: Value) -> bool:
-    """Whether a value states a fact. That nothing was found or counted may as well mean that the query missed it."""
+def _says_something(value: Value, given: Collection[object]) -> bool:
+    """Whether a value states a fact. That nothing was found or counted may as well mean that the query missed it, and a query that
+    returns what it was given has looked the wrong way.
+    """
     if isinstance(value, tuple | Mapping):
-        return any(_says_something(item) for item in (value.values() if isinstance(value, Mapping) else value))
-    return value is not None and value not in (0, "")
+        return any(_says_something(item, given) for item in (value.values() if isinstance(value, Mapping) else value))
+    if isinstance(value, Relation):
+        return False
+    said = value.name if isinstance(value, Entity) else value
+    return said is not None and said not in (0, "") and said not in given
+
+
+def _given(written: Written) -> set[object]:
+    values = (value if isinstance(value, tuple) else (value,) for value in written.parameters.values())
+    return {value for some in values for value in some}
 
 
 def _entities(value: Value) -> Iterator[Entity]:

@@ -540,7 +540,7 @@ class _Writer:
         allowed = PROPERTIES.get(sort, ())
         if name not in allowed:
             what = "a relation has no properties, its name is type(r)" if sort is Sort.EDGE else f"there are {', '.join(allowed) or 'none'}"
-            refuse("UNKNOWN_NAME", f"there is no property {name[:40]!r} of a {sort.value}: {what}")
+            refuse("UNKNOWN_NAME", f"no {sort.value} has a property {name[:40]!r}: {what}")
 
     def _value_of(self, parameter: tree.Parameter) -> Scalar | tuple[Scalar, ...]:
         if parameter.name not in self._given:

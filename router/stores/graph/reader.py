@@ -49,19 +49,11 @@ NEO4J_OPERATORS = frozenset(
 the counts of the whole database, which belong to all tenants."""
 ARCADEDB_STEPS = frozenset(
     (
-        *(
-            "AggregationStep",
-            "CSRCountStep",
-            "CountChainedEdgesStep",
-            "CountEdgesReturnStep",
-            "CountEdgesStep",
-            "DummyRowStep",
-            "EagerStep",
-        ),
-        *("ExpandIntoStep", "ExpandPathStep", "FilterPropertiesStep", "FinalProjectionStep", "GAVOneHopScanStep", "GroupByAggregationStep"),
-        *("IndexSeekStep", "LimitStep", "MatchEdgeByIndexStep", "MatchNodeStep", "MatchRelationshipStep", "OptimizedMatchStep"),
-        *("OptionalMatchStep", "OrderByStep", "ProjectReturnStep", "ShortestPathStep", "SkipStep", "UnionStep", "UnwindStep"),
-        *("VariableProjectionStep", "WithStep", "ZeroLengthPathStep"),
+        *("AggregationStep", "CSRCountStep", "CountChainedEdgesStep", "CountEdgesReturnStep", "CountEdgesStep", "DummyRowStep"),
+        *("EagerStep", "ExpandIntoStep", "ExpandPathStep", "FilterPropertiesStep", "FinalProjectionStep", "GAVOneHopScanStep"),
+        *("GroupByAggregationStep", "IndexSeekStep", "LimitStep", "MatchEdgeByIndexStep", "MatchNodeStep", "MatchRelationshipStep"),
+        *("OptimizedMatchStep", "OptionalMatchStep", "OrderByStep", "ProjectReturnStep", "ShortestPathStep", "SkipStep", "UnionStep"),
+        *("UnwindStep", "VariableProjectionStep", "WithStep", "ZeroLengthPathStep"),
     )
 )
 """Steps of ArcadeDB's plans that do likewise."""

@@ -241,7 +241,9 @@ async def test_long_rows_are_cut_at_a_row(tmp_path) -> None:
     assert text.endswith(" and more.")
 
 
-@pytest.mark.parametrize("nothing", [rows(), rows((None,)), rows((0,)), rows(((),)), rows((False, ""), columns=("a", "b"))])
+@pytest.mark.parametrize(
+    "nothing", [rows(), rows((None,)), rows((0,)), rows(((),)), rows((False, ""), columns=("a", "b")), rows(("Jonas Weld",))]
+)
 async def test_what_was_not_found_is_no_evidence(tmp_path, nothing: Rows) -> None:
     found, _ = await search(tmp_path, [GOOD], Reader(nothing))
     assert found == WALKED
