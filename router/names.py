@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from router.types import Span
@@ -15,6 +16,8 @@ ALIAS = "also called"
 """Relation of a fact that a text states: from the short or other name to the full one."""
 _PARENTHESES = re.compile(r"\s*\([^()]*\)\s*$")
 _ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\S)", re.IGNORECASE)
+_BETWEEN_WORDS = re.compile(r"[-_.\s]+")
+_WORDS_OF_A_FILE = re.compile(r"[^\W\d_]{3,}")
 _EDGES = " \t\n\r\"'“”‘’.,;:!?"
 _MIN_ONE_WORD = 4
 _MIN_ACRONYM = 3
@@ -24,6 +27,12 @@ def bare_name(name: str) -> str:
     """The name without what only tells it apart (`Mercury (planet)` -> `Mercury`), trimmed, white space collapsed."""
     text = " ".join(unicodedata.normalize("NFC", name).split())
     return (_PARENTHESES.sub("", text) or text).strip(_EDGES)
+
+
+def readable_name(file_name: str) -> str:
+    """What somebody called a file, in words (`maintenance-plan.md` -> `maintenance plan`); empty for a number or a code."""
+    name = _BETWEEN_WORDS.sub(" ", PurePosixPath(file_name).stem).strip()
+    return name if len(_WORDS_OF_A_FILE.findall(name)) > 1 else ""
 
 
 def name_key(name: str) -> str:

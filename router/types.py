@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage of a document. `span` is exact: `document.text[span.start:span.end] == text`."""
+    """A passage of a document, whose `title` is empty when it has none. `span` is exact: `document.text[span.start:span.end] == text`."""
 
     id: str
     document_id: str
@@ -152,6 +153,11 @@ class Chunk:
     span: Span
     metadata: Metadata = field(default_factory=dict)
     document_name: str = ""
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: the title of its document, else the name of its file."""
+        return self.title or PurePosixPath(self.document_name).stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +236,8 @@ class Evidence:
     headings: tuple[str, ...] = ()
     metadata: Metadata = field(default_factory=dict)
     score: float = 0.0
-    """After fusion: the mass of the walk (or the fused score of the chosen method). Comparable within one list only."""
+    """After fusion: the mass of the walk (or the fused score of the chosen method). Comparable within one list only; the order of the
+    list may be another, since a reranker and the places kept for each source's best item come after."""
     recorded: bool = False
     """True when a web result was replayed from a recording instead of fetched now."""
 

@@ -17,6 +17,7 @@ from itertools import islice, pairwise
 from llama_index.core.node_parser import SentenceSplitter
 
 from router.corpus.text import Heading, LoadedDocument
+from router.names import readable_name
 from router.types import Chunk, Metadata, Span
 
 # What counts as one word: up to 16 characters without white space, or one character of a script that is written without spaces.
@@ -157,9 +158,9 @@ def to_chunks(
 
 
 def embedded_text(chunk: Chunk) -> str:
-    """What is embedded for a passage: its title and the headings that its own words do not show, then the words."""
+    """What is embedded for a passage: its title (or readable file name) and the headings that its own words do not show, then the words."""
     above = [heading for heading in chunk.headings if heading != chunk.title and heading not in chunk.text]
-    return ". ".join((chunk.title, *above, chunk.text))
+    return ". ".join(part for part in (chunk.title or readable_name(chunk.document_name), *above, chunk.text) if part)
 
 
 def _identity(*parts: str) -> str:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import PurePosixPath
 from weakref import WeakValueDictionary
 
 import structlog
@@ -186,7 +185,7 @@ class Corpus:
 
     async def _document(self, identity: str, upload: Upload, form: Format, fingerprint: str) -> NewDocument:
         loaded = await self._parser.load(upload.content, form)
-        title = " ".join(normalise(upload.title or loaded.title).split())[:MAX_TITLE_CHARS] or PurePosixPath(upload.name).stem
+        title = " ".join(normalise(upload.title or loaded.title).split())[:MAX_TITLE_CHARS]
         chunks = () if loaded.triples else await asyncio.to_thread(self._chunks, identity, upload, title, loaded)
         return NewDocument(
             id=identity,

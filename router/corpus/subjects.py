@@ -7,11 +7,10 @@ about, and what its file is called. Headings and defined terms count beside a ti
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Mapping
 
 from router.models.base import Recognised
-from router.names import bare_name, name_key
+from router.names import bare_name, name_key, readable_name
 from router.types import Chunk
 
 TITLE = 1.0
@@ -24,8 +23,6 @@ MIN_CHARS = 2
 MAX_CHARS = 200
 
 _DEFINED = re.compile(r"[“\"]([^”\"\n]{2,60})[”\"]\s+(?:means|shall mean|refers to|denotes|stands for|is defined as)\b")
-_WORD = re.compile(r"[^\W\d_]{3,}")
-_BETWEEN = re.compile(r"[-_.\s]+")
 
 Subjects = Mapping[str, float]
 """Name -> confidence."""
@@ -54,7 +51,7 @@ def subjects_of(chunk: Chunk, recognised: Recognised, opening: Subjects) -> Subj
 def _stated(chunk: Chunk) -> Iterator[tuple[str, float]]:
     yield chunk.title, TITLE
     # One word alone (Introduction, Scope) heads too many sections to name one of them.
-    if chunk.headings and len(_words(chunk.headings[-1])) > 1:
+    if chunk.headings and len(chunk.headings[-1].split()) > 1:
         yield chunk.headings[-1], HEADING
     for match in _DEFINED.finditer(chunk.text):
         yield match.group(1), DEFINED
@@ -63,11 +60,4 @@ def _stated(chunk: Chunk) -> Iterator[tuple[str, float]]:
 def _guessed(chunk: Chunk, recognised: Recognised, opening: Subjects) -> Iterator[tuple[str, float]]:
     yield from ((subject.text, subject.confidence) for subject in recognised.subjects)
     yield from ((name, OF_THE_DOCUMENT * confidence) for name, confidence in opening.items())
-    name = _BETWEEN.sub(" ", PurePosixPath(chunk.document_name).stem)
-    # A number or a code says nothing; two words or more are what somebody called it.
-    if len(_words(name)) > 1:
-        yield name, FILE_NAME
-
-
-def _words(text: str) -> Sequence[str]:
-    return _WORD.findall(text)
+    yield readable_name(chunk.document_name), FILE_NAME

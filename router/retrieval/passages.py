@@ -9,7 +9,7 @@ def passage_evidence(chunk: Chunk, *provenance: Provenance) -> Evidence:
     return Evidence(
         id=chunk.id,
         kind=EvidenceKind.PASSAGE,
-        title=chunk.title,
+        title=chunk.label,
         text=chunk.text,
         provenance=provenance,
         document_id=chunk.document_id,

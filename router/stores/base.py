@@ -73,7 +73,7 @@ class GraphBatch:
 
 @dataclass(frozen=True, slots=True)
 class GraphNodeChunk:
-    """A chunk as the graph keeps it: enough to walk and to name it, not its text."""
+    """A chunk as the graph keeps it: enough to walk and to name it (`title` is its label), not its text."""
 
     id: str
     document_id: str

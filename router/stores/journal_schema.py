@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from sqlalchemy import (
@@ -157,7 +158,7 @@ def to_record(row: Any) -> DocumentRecord:
     return DocumentRecord(
         id=row.id,
         name=row.name,
-        title=row.title,
+        title=row.title or PurePosixPath(row.name).stem,
         collection=row.collection,
         mime_type=row.mime_type,
         metadata=_to_metadata(row.metadata),

@@ -89,7 +89,7 @@ class MemoryLexicalIndex:
         """Add chunks; one whose id is known is replaced."""
         texts = self._tenants.setdefault(tenant, _TenantTexts())
         stemmer = Stemmer.Stemmer("english")  # holds a buffer: one per thread
-        stemmed = [(chunk, _stems(f"{chunk.title}. {chunk.text}", stemmer)) for chunk in chunks]
+        stemmed = [(chunk, _stems(f"{chunk.label}. {chunk.text}", stemmer)) for chunk in chunks]
         with texts.lock:
             for chunk, words in stemmed:
                 terms = [texts.vocabulary.setdefault(word, len(texts.vocabulary)) for word in words]

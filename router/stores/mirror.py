@@ -36,7 +36,7 @@ class _Tenant:
         """Wall-clock time (seconds since 1970) at which this was known to equal the store, unless the store is watched."""
 
     def write(self, batch: GraphBatch) -> None:
-        chunks = (GraphNodeChunk(chunk.id, chunk.document_id, chunk.collection, chunk.ordinal, chunk.title) for chunk in batch.chunks)
+        chunks = (GraphNodeChunk(chunk.id, chunk.document_id, chunk.collection, chunk.ordinal, chunk.label) for chunk in batch.chunks)
         content = GraphContent(tuple(chunks), batch.entities, batch.subjects, batch.mentions, batch.facts)
         with self._writing:
             self._move_to(self.snapshot.written(content))

@@ -90,7 +90,7 @@ class InMemoryGraphStore(Switch):
         self._check()
         graph = self._graphs.setdefault(tenant, _Graph())
         for chunk in batch.chunks:
-            graph.chunks[chunk.id] = GraphNodeChunk(chunk.id, chunk.document_id, chunk.collection, chunk.ordinal, chunk.title)
+            graph.chunks[chunk.id] = GraphNodeChunk(chunk.id, chunk.document_id, chunk.collection, chunk.ordinal, chunk.label)
         graph.entities.update({entity.id: entity for entity in batch.entities})
         graph.subjects.update({(subject.entity_id, subject.chunk_id): subject for subject in batch.subjects})
         graph.mentions.update(batch.mentions)

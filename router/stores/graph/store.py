@@ -334,7 +334,7 @@ def _chunk_row(tenant: str, chunk: Chunk) -> Row:
         "document_key": _key(tenant, chunk.document_id),
         "collection": chunk.collection,
         "ordinal": chunk.ordinal,
-        "title": chunk.title,
+        "title": chunk.label,
     }
     return {"key": _key(tenant, chunk.id), "properties": properties}
 

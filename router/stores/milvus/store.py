@@ -123,7 +123,7 @@ class MilvusVectorStore:
             "vector": vector,
             **metadata_keys(chunk.metadata),
         }
-        return {**row, "text": f"{chunk.title}. {chunk.text}"} if self.has_text else row
+        return {**row, "text": f"{chunk.label}. {chunk.text}"} if self.has_text else row
 
     @property
     def _replace(self) -> str:
