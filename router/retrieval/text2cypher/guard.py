@@ -134,6 +134,7 @@ class _Writer:
     def __init__(self, query: tree.Query, parameters: Parameters, schema: GraphSchema, limits: Limits) -> None:
         self._query = query
         self._given = parameters
+        self._used: set[str] = set()
         self._schema = schema
         self._limits = limits
         self._values: dict[str, Scalar | tuple[Scalar, ...]] = {}
@@ -159,6 +160,9 @@ class _Writer:
             columns = names
             written.append(" ".join([*(self._clause(clause) for clause in clauses), self._projection(last)]))
         assert columns is not None
+        if unused := sorted(self._given.keys() - self._used):
+            # A model that gives a name and forgets to use it asks about everything instead.
+            refuse("PARAMETER", f"the parameter {unused[0][:40]} is given a value and stands nowhere in the query as ${unused[0][:40]}")
         union = " UNION ALL " if self._query.keeps_duplicates else " UNION "
         return ReadStatement(union.join(written), self._values, columns, self._limits.rows)
 
@@ -547,6 +551,7 @@ class _Writer:
             if parameter.name.lower() == "tenant":
                 refuse("TENANT", "the parameter tenant is not the query's to name")
             refuse("PARAMETER", f"the parameter ${parameter.name[:40]} has no value")
+        self._used.add(parameter.name)
         return self._given[parameter.name]
 
     def _parameter(self, value: Scalar | tuple[Scalar, ...]) -> str:
