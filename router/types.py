@@ -240,6 +240,8 @@ class Evidence:
     list may be another, since a reranker and the places kept for each source's best item come after."""
     recorded: bool = False
     """True when a web result was replayed from a recording instead of fetched now."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """By source: how much of the fused score came from its seeds, also along the graph; sum 1. Empty unless several sources were walked."""
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -270,6 +270,7 @@ def evidence_from_proto(message: pb.Evidence) -> Evidence:
         metadata=metadata_from_proto(message.metadata, "evidence.metadata"),
         score=message.score,
         recorded=message.recorded,
+        shares=dict(message.shares),
     )
 
 
@@ -287,6 +288,7 @@ def evidence_to_proto(evidence: Evidence) -> pb.Evidence:
         provenance=map(_provenance_to_proto, evidence.provenance),
         score=evidence.score,
         recorded=evidence.recorded,
+        shares=evidence.shares,
     )
 
 

@@ -93,6 +93,12 @@ def _evidence(item: Evidence) -> Document:
         "score": item.score,
         "uri": item.uri,
         "recorded": item.recorded,
+        "shares": dict(item.shares),
+        "paths": [
+            [{"subject": step.subject, "relation": step.relation, "object": step.object} for step in found.path]
+            for found in item.provenance
+            if found.path
+        ],
     }
 
 

@@ -84,6 +84,8 @@ def show_evidence(console: Console, numbered: Iterable[tuple[int, Evidence]], *,
                 )
             )
         )
+        if item.shares:
+            lines.append(Text("score from: " + ", ".join(f"{name} {share:.0%}" for name, share in item.shares.items()), style="dim"))
         lines += [Text(f"path: {path}", style="dim") for path in _paths(item)]
         if with_text:
             lines.append(Text(printable(item.text)))

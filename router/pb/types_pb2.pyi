@@ -655,6 +655,26 @@ class Evidence(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class SharesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     DOCUMENT_ID_FIELD_NUMBER: _builtins.int
@@ -667,6 +687,7 @@ class Evidence(_message.Message):
     PROVENANCE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     RECORDED_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its identity within the corpus (passages, facts, summaries) or the query (web pages)."""
     kind: Global___EvidenceKind.ValueType
@@ -699,6 +720,10 @@ class Evidence(_message.Message):
     def provenance(self) -> _containers.RepeatedCompositeFieldContainer[Global___Provenance]:
         """Who found it."""
 
+    @_builtins.property
+    def shares(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """By source: how much of the fused score came from its seeds, also along the graph; sum 1. Empty unless several sources were walked."""
+
     def __init__(
         self,
         *,
@@ -714,10 +739,11 @@ class Evidence(_message.Message):
         provenance: _abc.Iterable[Global___Provenance] | None = ...,
         score: _builtins.float = ...,
         recorded: _builtins.bool = ...,
+        shares: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["span", b"span"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "headings", b"headings", "id", b"id", "kind", b"kind", "metadata", b"metadata", "provenance", b"provenance", "recorded", b"recorded", "score", b"score", "span", b"span", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "headings", b"headings", "id", b"id", "kind", b"kind", "metadata", b"metadata", "provenance", b"provenance", "recorded", b"recorded", "score", b"score", "shares", b"shares", "span", b"span", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,7 +6,8 @@ Where nothing is linked the walk returns the seeds' own order; where the second 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -54,14 +55,14 @@ class WalkFusion:
         guests = [Guest(item_id, _links(item_id, request)) for item_id in items if snapshot.node(item_id) is None]
         damping = self._settings.damping * request.trust[graph_source] if graph_source else 0.0
         draw = attraction(self._vectors, request.tenant, request.probe.asked, self._settings.question_sharpness)
-        walked = walk(snapshot, _restart(request), damping, self._settings, guests, draw)
+        parts = _restarts(request)
+        walked = walk(snapshot, _together(parts), damping, self._settings, guests, draw)
         scores = {**dict(walked.passages(REACHED * request.limit)), **walked.guest_mass()}
         if graph_source:
             items = {**items, **await self._reached(walked, scores, items, graph_source, request)}
         fused = ranked({key: items[key] for key in items if key in scores}, scores, len(scores))
-        return with_kept_places(fused, [retrieved.evidence[0].id for retrieved in request.results.values() if retrieved.evidence])[
-            : request.limit
-        ]
+        best = [retrieved.evidence[0].id for retrieved in request.results.values() if retrieved.evidence]
+        return _with_shares(with_kept_places(fused, best)[: request.limit], walked, parts)
 
     async def _snapshot(self, tenant: str) -> GraphSnapshot:
         try:
@@ -89,15 +90,30 @@ def _links(item_id: str, request: FusionRequest) -> tuple[str, ...]:
     return tuple(dict.fromkeys(entity_id for retrieved in request.results.values() for entity_id in retrieved.links.get(item_id, ())))
 
 
-def _restart(request: FusionRequest) -> dict[str, float]:
-    """Each source's seeds, normalised, times its trust."""
-    restart: dict[str, float] = {}
+def _restarts(request: FusionRequest) -> dict[str, dict[str, float]]:
+    """Each source's seeds, normalised, times its trust; sources that found nothing are left out."""
+    restarts: dict[str, dict[str, float]] = {}
     for source, retrieved in request.results.items():
         seeds = _seeds(retrieved)
         total = sum(seeds.values())
+        if total > 0:
+            restarts[source] = {item_id: request.trust[source] * weight / total for item_id, weight in seeds.items()}
+    return restarts
+
+
+def _together(parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    restart: dict[str, float] = {}
+    for seeds in parts.values():
         for item_id, weight in seeds.items():
-            restart[item_id] = restart.get(item_id, 0.0) + request.trust[source] * weight / total
+            restart[item_id] = restart.get(item_id, 0.0) + weight
     return restart
+
+
+def _with_shares(fused: Sequence[Evidence], walked: Walked, parts: Mapping[str, Mapping[str, float]]) -> list[Evidence]:
+    if len(parts) < 2:
+        return list(fused)
+    shares = walked.shares(parts)
+    return [replace(item, shares=shares.get(item.id, {})) for item in fused]
 
 
 def _seeds(retrieved: Retrieved) -> Mapping[str, float]:

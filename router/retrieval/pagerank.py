@@ -10,7 +10,7 @@ from router.stores.edges import Floats
 
 def strengths(weights: sp.csr_matrix) -> Floats:
     """Each node's sum of weights, shape (n,)."""
-    return np.asarray(weights.sum(axis=1)).ravel()
+    return np.asarray(weights.sum(axis=1), dtype=np.float64).ravel()
 
 
 def personalised_pagerank(
@@ -43,7 +43,8 @@ def personalised_pagerank(
             break
     # So far mass was lost at isolated nodes; it went back to the start, and from there as all the rest.
     scale = (1.0 - damping) / (1.0 - damping * restart[isolated].sum())
-    return np.maximum(mass, 0.0) * scale
+    settled: Floats = np.maximum(mass, 0.0) * scale
+    return settled
 
 
 def dominant_path(weights: sp.csr_matrix, strength: Floats, mass: Floats, restart: Floats, node: int, max_steps: int = 5) -> list[int]:

@@ -58,6 +58,38 @@ class Walked:
     around: Subgraph
     restart: Floats
     mass: Floats
+    damping: float
+    iterations: int
+
+    def shares(self, parts: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+        """By item (chunk or guest), how much of its mass came from each part of the seeds; sum 1.
+
+        Args:
+            parts: The seeds by where they come from, on one scale.
+        """
+        nodes = self.around.nodes.tolist()
+        guests = {self.snapshot.size + number: guest.id for number, guest in enumerate(self.guests)}
+        ids = {node: guests[node] if node in guests else self._id(node) for node in nodes}
+        mass = {name: self._mass_from({ids[node]: place for place, node in enumerate(nodes)}, seeds) for name, seeds in parts.items()}
+        total = sum(mass.values(), np.zeros(len(nodes)))
+        return {
+            ids[nodes[place]]: {name: float(part[place] / total[place]) for name, part in mass.items()} for place in np.flatnonzero(total)
+        }
+
+    def _mass_from(self, places: Mapping[str, int], seeds: Mapping[str, float]) -> Floats:
+        restart: Floats = np.zeros(len(places))
+        for item_id, weight in seeds.items():
+            if item_id in places:
+                restart[places[item_id]] += weight
+        amount = restart.sum()
+        if amount <= 0:
+            return restart
+        restart /= amount
+        around = self.around
+        walked: Floats = personalised_pagerank(around.weights, around.strength, restart, self.damping, iterations=self.iterations)
+        # What comes back from isolated nodes is spread anew over all seeds, not over this part alone.
+        part: Floats = walked * (amount * (1.0 - self.damping * restart[around.strength == 0].sum()))
+        return part
 
     def passages(self, limit: int) -> list[tuple[str, float]]:
         """The passages with the most mass, best first, ties by id."""
@@ -148,7 +180,7 @@ def walk(
     visited = _with_guests(_visited(snapshot, mass_of, damping, guests, attraction), snapshot, guests, settings.entity_edge_weight)
     restart = np.array([mass_of.get(node, 0.0) for node in visited.nodes.tolist()], dtype=np.float64)
     mass = personalised_pagerank(visited.weights, visited.strength, restart, damping, iterations=settings.iterations)
-    return Walked(snapshot, tuple(guests), visited, restart, mass)
+    return Walked(snapshot, tuple(guests), visited, restart, mass, damping, settings.iterations)
 
 
 def _visited(

@@ -126,3 +126,17 @@ async def test_reciprocal_ranks_are_those_of_the_paper() -> None:
         request({"vector": listed("vector", "menu", "person"), "second": listed("second", "person")}, {"vector": 1.0, "second": 1.0})
     )
     assert {item.id: item.score for item in fused} == pytest.approx({"person": 1 / 62 + 1 / 61, "menu": 1 / 61})
+
+
+async def test_each_item_says_how_much_of_it_came_from_which_source(tmp_path) -> None:
+    fused = await (await fusion(tmp_path)).fuse(
+        request({"vector": listed("vector", "menu", "incident"), "graph": listed("graph", "incident")}, {"vector": 1.0, "graph": 0.5})
+    )
+    shares = {item.id: item.shares for item in fused}
+    assert shares["menu"] == pytest.approx({"vector": 1.0, "graph": 0.0})
+    for item in ("incident", "supplier", "person"):
+        assert sum(shares[item].values()) == pytest.approx(1.0)
+        # A third of the vector source's seeds (trust 1) and all of the graph's (trust 1/2) stand there.
+        assert shares[item]["graph"] == pytest.approx(0.5 / (0.5 + 1 / 3), abs=1e-6)
+    alone = await (await fusion(tmp_path)).fuse(request({"vector": listed("vector", "menu")}, {"vector": 1.0}))
+    assert [item.shares for item in alone] == [{}]
