@@ -48,7 +48,7 @@ class NameLinker:
             StoreUnavailable: The graph is down and no snapshot is there.
         """
         snapshot = await self._mirror.current(tenant)
-        exact = [name for name in snapshot.names_in(text) if name.surface.casefold() not in _FUNCTION_WORDS]
+        exact = [name for name in snapshot.names_in(text) if not _is_function_word(name.surface)]
         linked: dict[str, LinkedName] = {}
         for name in (*_meant(snapshot, exact), *self._misspelt(snapshot, text, exact)):
             known = linked.get(name.entity_id)
@@ -71,15 +71,16 @@ class NameLinker:
         known = {name.surface for name in exact}
         for match in _CAPITALISED.finditer(text):
             surface = match.group()
-            if (
-                len(surface) < _LEAST_LETTERS
-                or surface.casefold() in _FUNCTION_WORDS
-                or any(name in surface or surface in name for name in known)
-            ):
+            if len(surface) < _LEAST_LETTERS or _is_function_word(surface) or any(name in surface or surface in name for name in known):
                 continue
             spellings = self._spellings.setdefault(snapshot, _Spellings(snapshot))
             for entity_id, name, likeness in spellings.like(surface):
                 yield LinkedName(entity_id, name, surface, (likeness / 100.0) ** 4)
+
+
+def _is_function_word(surface: str) -> bool:
+    # WHO may well be a name.
+    return surface.casefold() in _FUNCTION_WORDS and not surface.isupper()
 
 
 def _meant(snapshot: GraphSnapshot, names: Sequence[Name]) -> Iterator[LinkedName]:
