@@ -93,6 +93,7 @@ def _evidence(item: Evidence) -> Document:
         "score": item.score,
         "uri": item.uri,
         "recorded": item.recorded,
+        "metadata": dict(item.metadata),
         "shares": dict(item.shares),
         "paths": [
             [{"subject": step.subject, "relation": step.relation, "object": step.object} for step in found.path]

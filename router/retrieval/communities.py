@@ -16,8 +16,8 @@ from router.stores.relation import Numbers
 from router.stores.snapshot import GraphSnapshot
 
 SEED = 1
-ITERATIONS = 2
-"""Rounds of moving, refining and merging; each begins where the last one ended."""
+ITERATIONS = 4
+"""Rounds of moving, refining and merging; each begins where the last one ended. The fewer, the more a later search changes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -62,7 +62,7 @@ def overview_asked(query: Query) -> Overview | None:
     "Summarise the annual report" and "What does the handbook contain?" ask for one document, which is an ordinary question.
     In a conversation, "an overview, please" is about what was said, so the whole must be named there.
     """
-    text = " ".join(re.findall(r"[\w'-]+", query.text.replace("’", "'").casefold()))
+    text = " ".join(re.findall(r"[\w']+", query.text.replace("’", "'").casefold()))
     if _ASKS_FOR_ONE_THING.match(text):
         return None
     names_whole = _CORPUS.search(text) is not None
@@ -77,5 +77,5 @@ def overview_asked(query: Query) -> Overview | None:
 
 def _subject(text: str) -> str:
     """The words that name something in the corpus."""
-    words = (word.removesuffix("'s") for word in _CORPUS.sub(" ", text).split())
+    words = (word.partition("'")[0] for word in _CORPUS.sub(" ", text).split())
     return " ".join(word for word in words if word not in STOP_WORDS and not _SAYS_NO_SUBJECT.fullmatch(word))

@@ -96,6 +96,19 @@ async def test_facts_answer_questions(service: Service) -> None:
     assert fact.provenance[0].path
 
 
+async def test_a_question_about_the_whole_is_answered_from_summaries(service: Service) -> None:
+    async with service.client() as client:
+        answer = await client.answer("What are these documents about?")
+        known = {document.id async for document in client.list_documents()}
+    assert answer.retrieval.decision.selected == ("graph",)
+    assert answer.found
+    assert answer.retrieval.evidence
+    for item in answer.retrieval.evidence:
+        assert item.kind is EvidenceKind.SUMMARY
+        assert set(item.metadata["document_ids"]) <= known
+    assert {citation.evidence_id for citation in answer.citations} == {item.id for item in answer.retrieval.evidence}
+
+
 async def test_two_sources_are_fused_into_one_list(service: Service) -> None:
     async with service.client() as client:
         retrieval = await client.retrieve(MULTI_HOP, sources=["vector", "graph"])

@@ -83,6 +83,18 @@ async def test_ask_shows_the_decision_the_answer_and_what_it_rests_on() -> None:
     assert max(map(len, lines)) <= 80
 
 
+async def test_a_summary_shows_how_many_passages_it_is_of() -> None:
+    members = {"passages": 12, "documents": 1, "document_ids": ("doc-1",)}
+    summary = replace(PASSAGE, id="s", kind=EvidenceKind.SUMMARY, document_id="", uri="", title="Lanterns, Ada", metadata=members)
+    async with command(SmallApp(engine=small_engine({"graph": ListRetriever([summary])}))) as (run, _):
+        shown = await run("retrieve", QUESTION)
+        document = json.loads((await run("retrieve", QUESTION, "--json")).stdout)
+    assert "12 passages of 1 document |" in shown.stdout
+    (evidence,) = document["evidence"]
+    assert evidence["kind"] == "summary"
+    assert evidence["metadata"] == {"passages": 12, "documents": 1, "document_ids": ["doc-1"]}
+
+
 async def test_ask_json_is_one_document_of_the_described_form() -> None:
     async with command(full_app()) as (run, _):
         result = await run("ask", QUESTION, "--json")

