@@ -99,8 +99,8 @@ class Walked:
             # Everything that ties with the last one taken stays in, so that the order by id decides.
             best = mass >= np.partition(mass, len(mass) - limit)[len(mass) - limit]
             candidates, mass = candidates[best], mass[best]
-        chunks = self.snapshot.chunks.some(self.around.nodes[candidates].tolist())
-        ranked = sorted(zip((chunk.id for chunk in chunks), mass.tolist(), strict=True), key=lambda item: (-item[1], item[0]))
+        ids = self.snapshot.chunks.ids(self.around.nodes[candidates].tolist())
+        ranked = sorted(zip(ids, mass.tolist(), strict=True), key=lambda item: (-item[1], item[0]))
         return ranked[:limit]
 
     def guest_mass(self) -> dict[str, float]:
@@ -178,7 +178,10 @@ def walk(
     total = sum(mass_of.values())
     mass_of = {node: weight / total for node, weight in mass_of.items()} if total > 0 else {}
     visited = _with_guests(_visited(snapshot, mass_of, damping, guests, attraction), snapshot, guests, settings.entity_edge_weight)
-    restart = np.array([mass_of.get(node, 0.0) for node in visited.nodes.tolist()], dtype=np.float64)
+    restart = np.zeros(len(visited.nodes))
+    order = np.argsort(visited.nodes)
+    places = order[visited.nodes.searchsorted(np.array(list(mass_of), dtype=np.int64), sorter=order)]
+    restart[places] = list(mass_of.values())
     mass = personalised_pagerank(visited.weights, visited.strength, restart, damping, iterations=settings.iterations)
     return Walked(snapshot, tuple(guests), visited, restart, mass, damping, settings.iterations)
 
@@ -192,7 +195,7 @@ def _visited(
         drawing = np.ones(len(nodes))
         if attraction is not None and damping > 0:
             passages = nodes < len(snapshot.chunks)
-            drawing[passages] = attraction([chunk.id for chunk in snapshot.chunks.some(nodes[passages].tolist())])
+            drawing[passages] = attraction(snapshot.chunks.ids(nodes[passages].tolist()))
         return drawing
 
     if snapshot.size <= WHOLE:

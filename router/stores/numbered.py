@@ -28,6 +28,7 @@ class Numbered(Generic[T]):
     returns: bool
     alive: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     _items: list[T] = field(default_factory=list)
+    _ids: list[str] = field(default_factory=list)
     _numbers: dict[str, int] = field(default_factory=dict)
     _earlier: dict[int, int] = field(default_factory=dict)
     """Number that an item had before it came again."""
@@ -44,12 +45,9 @@ class Numbered(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return (self[number] for number in range(len(self)))
 
-    def some(self, numbers: Iterable[int]) -> list[T]:
-        """Items by number, many at a time."""
-        if self._changed:
-            return [self[number] for number in numbers]
-        items = self._items
-        return [items[number] for number in numbers]
+    def ids(self, numbers: Iterable[int]) -> list[str]:
+        """Ids by number, many at a time."""
+        return list(map(self._ids.__getitem__, numbers))
 
     def living(self) -> Iterator[T]:
         return (self[number] for number in np.flatnonzero(self.alive).tolist())
@@ -72,6 +70,7 @@ class Numbered(Generic[T]):
                 continue
             fresh = len(self._items)
             self._items.append(item)
+            self._ids.append(identity)
             if number is not None:
                 self._earlier[fresh] = number
             self._numbers[identity] = fresh
