@@ -183,6 +183,9 @@ def walk(
     places = order[visited.nodes.searchsorted(np.array(list(mass_of), dtype=np.int64), sorter=order)]
     restart[places] = list(mass_of.values())
     mass = personalised_pagerank(visited.weights, visited.strength, restart, damping, iterations=settings.iterations)
+    # What left these nodes has spread over the graph, and a walk that forgets where it began is at each node by the node's strength.
+    if visited.total > 0:
+        mass = mass + max(0.0, restart.sum() - mass.sum()) * visited.strength / max(visited.total, visited.strength.sum())
     return Walked(snapshot, tuple(guests), visited, restart, mass, damping, settings.iterations)
 
 
@@ -230,4 +233,5 @@ def _with_guests(visited: Subgraph, snapshot: GraphSnapshot, guests: Sequence[Gu
         np.concatenate([visited.nodes, snapshot.size + np.arange(len(guests))]),
         sp.block_array([[visited.weights, links.T], [links, None]], format="csr"),
         np.concatenate([visited.strength + strengths(links.T), strengths(links)]),
+        visited.total,
     )

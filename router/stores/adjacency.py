@@ -65,16 +65,16 @@ class Adjacency:
     """Targets from `first_entity` on are entities."""
     entities: _Rows
     first_entity: int
+    total: float
+    """What all edges weighed together when they were laid out, each counted from both ends."""
 
     @classmethod
     def of(cls, edges: EdgeWeights) -> Adjacency:
         state = edges.state
         chunks, entities = np.flatnonzero(state.chunks.alive), np.flatnonzero(state.entities.alive)
-        return cls(
-            _Rows.of(len(state.chunks), chunks, edges.of_chunks(chunks)),
-            _Rows.of(len(state.entities), entities, edges.of_entities(entities)),
-            len(state.chunks),
-        )
+        rows = _Rows.of(len(state.chunks), chunks, edges.of_chunks(chunks))
+        total = float(rows.strength.sum() + edges.entity_strength(entities).sum())
+        return cls(rows, _Rows.of(len(state.entities), entities, edges.of_entities(entities)), len(state.chunks), total)
 
     def after(self, before: EdgeWeights, after: EdgeWeights) -> Adjacency:
         """After one write: a row is out of date when an edge of it came, went or got another weight."""

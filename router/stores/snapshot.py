@@ -225,6 +225,11 @@ class GraphSnapshot:
         strengths[is_entity] = self._edges.entity_strength(entities)
         return strengths
 
+    @property
+    def total_strength(self) -> float:
+        """About what the edges of all nodes weigh together."""
+        return self._adjacency.total
+
     def _entities_among(self, nodes: Numbers) -> tuple[NDArray[np.bool_], Numbers]:
         is_entity = nodes >= len(self._state.chunks)
         return is_entity, nodes[is_entity] - len(self._state.chunks)

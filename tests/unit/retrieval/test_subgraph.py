@@ -79,7 +79,7 @@ def test_on_a_large_graph_the_best_are_nearly_the_same(monkeypatch: pytest.Monke
     assert np.median(visited) < snapshot.size / 2
 
 
-def test_mass_that_leaves_the_part_is_lost_not_returned() -> None:
+def test_mass_that_leaves_the_part_does_not_come_back_to_where_it_began() -> None:
     snapshot = GraphSnapshot(graph(6_000, 5_000, 24_000, 2), SETTINGS)
     walked = walk(snapshot, {"c00010": 1.0}, 0.75, SETTINGS)
     assert 0.3 < walked.mass.sum() < 0.99
