@@ -25,6 +25,7 @@ from router.ranking.learned import LearnedReranker
 from router.ranking.symmetric import ReciprocalRankFusion, WeightedFusion
 from router.ranking.walk import WalkFusion
 from router.retrieval.base import Retriever
+from router.retrieval.follow_up import FollowUps
 from router.retrieval.graph import GraphRetriever
 from router.retrieval.linker import NameLinker
 from router.retrieval.overview import OverviewRetriever
@@ -102,6 +103,7 @@ class _Assembly:
         policies = open_policies(self._settings.routing, self._llm)
         engine = Engine(
             sources=tuple(sources),
+            follow_ups=FollowUps(self._llm),
             prober=Prober(self._embedder, self._vectors, linker, self._probe_candidates),
             policies=policies,
             chain=PolicyChain([policies[name] for name in self._settings.policy_chain]),

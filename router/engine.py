@@ -1,4 +1,4 @@
-"""The way of a query: guard, embed once, probe, route, retrieve in parallel, fuse, rerank, generate with citations.
+"""The way of a query: guard, make standalone, embed once, probe, route, retrieve in parallel, fuse, rerank, generate with citations.
 
 Nothing here knows gRPC, Milvus or Bolt.
 """
@@ -14,6 +14,7 @@ from router.generation.base import Generator, Written
 from router.guard import check_query
 from router.ranking.base import Fusion, FusionRequest, Reranker, RerankRequest
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
+from router.retrieval.follow_up import FollowUps
 from router.retrieval.probe import Prober
 from router.retrieval.run import run_source
 from router.routing.base import RoutingPolicy, SourceProfile
@@ -47,9 +48,11 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class _Call:
     query: Query
+    """What is looked up: the question made standalone."""
     options: Options
     caller: Caller
     watch: Stopwatch
+    notices: tuple[Notice, ...] = ()
 
 
 class Engine:
@@ -57,6 +60,7 @@ class Engine:
 
     Args:
         sources: The configured sources, in the order of the configuration.
+        follow_ups: Makes a question that leans on its history standalone.
         prober: Embeds the question and takes the cheap look at the corpus.
         policies: Every policy that a call may name.
         chain: The configured chain, which decides when a call names none.
@@ -71,6 +75,7 @@ class Engine:
         self,
         *,
         sources: tuple[Source, ...],
+        follow_ups: FollowUps,
         prober: Prober,
         policies: Mapping[str, RoutingPolicy],
         chain: RoutingPolicy,
@@ -82,6 +87,7 @@ class Engine:
     ) -> None:
         self.sources = {source.profile.name: source for source in sources}
         self.policies = policies
+        self._follow_ups = follow_ups
         self._prober = prober
         self._chain = chain
         self._fusions = fusions
@@ -97,7 +103,7 @@ class Engine:
             InvalidInput: The query is wrong; names the field.
             Unavailable: The embedding model is down.
         """
-        return await self._probe(self._admit(query, Options(), caller))
+        return await self._probe(await self._admit(query, Options(), caller))
 
     async def route(self, query: Query, options: Options, caller: Caller) -> RouteDecision:
         """Decide only.
@@ -106,15 +112,15 @@ class Engine:
             InvalidInput: The query or an option is wrong; names the field.
             Unavailable: No policy could decide, or the embedding model is down.
         """
-        call = self._admit(query, options, caller)
+        call = await self._admit(query, options, caller)
         return await self._decide(call, await self._probe(call))
 
     async def route_all(self, query: Query, caller: Caller) -> tuple[tuple[RouteDecision, ...], tuple[Notice, ...]]:
         """What every policy decides; one that could not is named in a notice."""
-        call = self._admit(query, Options(), caller)
+        call = await self._admit(query, Options(), caller)
         probe = await self._probe(call)
         decisions: list[RouteDecision] = []
-        notices: list[Notice] = []
+        notices = list(call.notices)
         for name in self.policies:
             try:
                 decisions.append(await self._decide(replace(call, options=Options(policy=name), watch=Stopwatch()), probe))
@@ -130,7 +136,7 @@ class Engine:
             AllSourcesUnavailable: Sources were chosen and none of them could serve.
             Unavailable: No policy could decide, or the embedding model is down.
         """
-        call = self._admit(query, options, caller)
+        call = await self._admit(query, options, caller)
         probe = await self._probe(call)
         return await self._gather(call, probe, await self._decide(call, probe))
 
@@ -140,7 +146,7 @@ class Engine:
         Raises:
             RouterError: As `retrieve`; before the first token only.
         """
-        call = self._admit(query, options, replace(caller, deadline=caller.deadline.earlier(self._settings.generation_reserve_s)))
+        call = await self._admit(query, options, replace(caller, deadline=caller.deadline.earlier(self._settings.generation_reserve_s)))
         probe = await self._probe(call)
         decision = await self._decide(call, probe)
         yield decision
@@ -188,7 +194,7 @@ class Engine:
         if self.reranker is not None and evidence:
             with call.watch.stage("rerank"):
                 evidence = await self.reranker.rerank(RerankRequest(call.query, probe, call.caller, evidence))
-        return Retrieval(decision, tuple(evidence[:limit]), reports, call.watch.timings())
+        return Retrieval(decision, tuple(evidence[:limit]), reports, call.watch.timings(), call.notices, call.query.text)
 
     async def _ask_sources(
         self, call: _Call, probe: Probe, names: tuple[str, ...], limit: int
@@ -212,10 +218,15 @@ class Engine:
         candidates = max(limit, self.reranker.candidates) if self.reranker is not None else limit
         return await fusion.fuse(FusionRequest(call.caller.tenant, results, decision.trust, kinds, call.query.filter, candidates, probe))
 
-    def _admit(self, query: Query, options: Options, caller: Caller) -> _Call:
+    async def _admit(self, query: Query, options: Options, caller: Caller) -> _Call:
         check_query(query)
         self._check_options(options)
-        return _Call(query, options, caller, Stopwatch())
+        watch = Stopwatch()
+        if not query.history:
+            return _Call(query, options, caller, watch)
+        with watch.stage("rewrite"):
+            standalone = await self._follow_ups.standalone(query, caller)
+        return _Call(standalone.query, options, caller, watch, standalone.notices)
 
     @property
     def _profiles(self) -> tuple[SourceProfile, ...]:

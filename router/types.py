@@ -333,6 +333,8 @@ class Retrieval:
     sources: tuple[SourceReport, ...]
     timings: Timings
     notices: tuple[Notice, ...] = ()
+    question: str = ""
+    """What was looked up: the question, made standalone where it follows others. Inside the service only; callers get a notice."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,9 +75,10 @@ class ExtractiveGenerator:
             yield Token(NO_SOURCE)
             yield Written(NO_SOURCE, False, (), NAME, (NO_SOURCE_NOTICE,))
             return
+        question = retrieval.question or query.text
         quotes = _overview(query, retrieval.evidence) or [
             (candidate.number, candidate.text)
-            for candidate in self._choose(query.text, await self._candidates(query.text, retrieval.evidence))
+            for candidate in self._choose(question, await self._candidates(question, retrieval.evidence))
         ]
         if not quotes:
             yield Token(NOT_FOUND)

@@ -13,6 +13,7 @@ from router.errors import RouterError
 from router.generation.base import Generator, GeneratorEvent, Written
 from router.ranking.symmetric import ReciprocalRankFusion
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
+from router.retrieval.follow_up import FollowUps
 from router.retrieval.probe import Prober
 from router.routing.base import RoutingPolicy, SourceProfile
 from router.settings import RetrievalSettings
@@ -125,6 +126,7 @@ def small_engine(
         sources=tuple(
             Source(SourceProfile(name, "vector", f"The source {name}.", 0.0), retriever) for name, retriever in retrievers.items()
         ),
+        follow_ups=FollowUps(),
         prober=BlindProber(),
         policies={policy.name: policy for policy in policies},
         chain=policies[0],
