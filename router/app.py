@@ -21,6 +21,7 @@ from router.models.entities import SpacyRecogniser
 from router.models.language import open_language_model
 from router.ranking.base import Fusion, Reranker
 from router.ranking.cross_encoder import CrossEncoderReranker
+from router.ranking.diversity import Diversity
 from router.ranking.learned import LearnedReranker
 from router.ranking.symmetric import ReciprocalRankFusion, WeightedFusion
 from router.ranking.walk import WalkFusion
@@ -30,6 +31,7 @@ from router.retrieval.graph import GraphRetriever
 from router.retrieval.linker import NameLinker
 from router.retrieval.overview import OverviewRetriever
 from router.retrieval.probe import Prober
+from router.retrieval.reading import Reader
 from router.retrieval.relation_paths import RelationPaths
 from router.retrieval.summaries import CommunitySummaries
 from router.retrieval.summary import SummaryWriter
@@ -110,6 +112,8 @@ class _Assembly:
             fusions=self._fusions(),
             default_fusion=self._settings.fusion.method,
             reranker=await self._open_reranker(),
+            diversity=Diversity(self._passage_vectors, self._settings.retrieval.diversity),
+            reader=self._reader(),
             generator=self._generator(),
             settings=self._settings.retrieval,
         )
@@ -238,6 +242,10 @@ class _Assembly:
         cross_encoder = await open_cross_encoder(model, self._settings.data_dir / "models")
         self._stack.push_async_callback(cross_encoder.aclose)
         return CrossEncoderReranker(cross_encoder, settings)
+
+    def _reader(self) -> Reader | None:
+        words = self._settings.retrieval.read_words
+        return Reader(self._journal, words) if words else None
 
     def _generator(self) -> Generator:
         extractive = ExtractiveGenerator(self._embedder, self._settings.generation)

@@ -9,13 +9,15 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 
-from router.errors import AllSourcesUnavailable, InvalidInput, RouterError
+from router.errors import AllSourcesUnavailable, InvalidInput, RouterError, StoreUnavailable
 from router.generation.base import Generator, Written
 from router.guard import check_query
 from router.ranking.base import Fusion, FusionRequest, Reranker, RerankRequest
+from router.ranking.diversity import Diversity
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.follow_up import FollowUps
 from router.retrieval.probe import Prober
+from router.retrieval.reading import Reader
 from router.retrieval.run import run_source
 from router.routing.base import RoutingPolicy, SourceProfile
 from router.settings import RetrievalSettings
@@ -67,6 +69,8 @@ class Engine:
         fusions: By name (`walk`, `rrf`, `weighted`).
         default_fusion: One of those names.
         reranker: None leaves the fused order as it is.
+        diversity: Drops what says the same again.
+        reader: Widens passages before they are read; None reads them as they were found.
         generator: Writes the answer.
         settings: Limits and time shares.
     """
@@ -82,6 +86,8 @@ class Engine:
         fusions: Mapping[str, Fusion],
         default_fusion: str,
         reranker: Reranker | None,
+        diversity: Diversity,
+        reader: Reader | None,
         generator: Generator,
         settings: RetrievalSettings,
     ) -> None:
@@ -93,6 +99,8 @@ class Engine:
         self._fusions = fusions
         self._default_fusion = default_fusion
         self.reranker = reranker
+        self._diversity = diversity
+        self._reader = reader
         self._generator = generator
         self._settings = settings
 
@@ -150,7 +158,7 @@ class Engine:
         probe = await self._probe(call)
         decision = await self._decide(call, probe)
         yield decision
-        retrieval = await self._gather(call, probe, decision)
+        retrieval = await self._read(call, await self._gather(call, probe, decision))
         yield retrieval
         with call.watch.stage("generate"):
             async for event in self._generator.generate(query, retrieval, caller):
@@ -194,7 +202,18 @@ class Engine:
         if self.reranker is not None and evidence:
             with call.watch.stage("rerank"):
                 evidence = await self.reranker.rerank(RerankRequest(call.query, probe, call.caller, evidence))
+        evidence = self._diversity.order(call.caller.tenant, evidence)
         return Retrieval(decision, tuple(evidence[:limit]), reports, call.watch.timings(), call.notices, call.query.text)
+
+    async def _read(self, call: _Call, retrieval: Retrieval) -> Retrieval:
+        """What the generator reads: the passages widened, or as they were found when the journal has gone meanwhile."""
+        if self._reader is None:
+            return retrieval
+        with call.watch.stage("read"):
+            try:
+                return replace(retrieval, evidence=await self._reader.widened(call.caller.tenant, retrieval.evidence))
+            except StoreUnavailable as error:
+                return replace(retrieval, notices=(*retrieval.notices, Notice("NOT_WIDENED", f"passages are not widened: {error.message}")))
 
     async def _ask_sources(
         self, call: _Call, probe: Probe, names: tuple[str, ...], limit: int

@@ -277,11 +277,11 @@ class GraphSource(Concern):
     """Longest relation path in facts, in edges."""
     candidates: int = Field(default=20, ge=1, le=1000)
     """Items returned."""
+    text2cypher: Text2CypherSettings = Text2CypherSettings()
     summaries: int = Field(default=8, ge=1, le=100)
     """Communities that are summarised for a question about the whole ("What are these documents about?"), at most."""
     summary_chars: int = Field(default=600, ge=100, le=10_000)
     """Longest summary of a community, in characters."""
-    text2cypher: Text2CypherSettings = Text2CypherSettings()
     cost: float = Field(default=0.02, ge=0)
     """Price of asking this source, in units of answer quality."""
 
@@ -386,6 +386,10 @@ class RetrievalSettings(Concern):
     """Time of the deadline that is kept for the answer, in seconds."""
     source_timeout_s: float = Field(default=10.0, gt=0)
     """Longest wait for one source, in seconds, however long the deadline."""
+    diversity: float = Field(default=0.0, ge=0, lt=1)
+    """How much the returned passages should differ from one another (maximal marginal relevance); 0 keeps the order of the ranking."""
+    read_words: int = Field(default=0, ge=0, le=5000)
+    """For an answer, passages are widened to the neighbours of their section up to so many words; 0 reads them as they were found."""
 
 
 class GenerationSettings(Concern):

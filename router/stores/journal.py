@@ -41,7 +41,7 @@ from router.stores.journal_schema import (
     to_standing,
 )
 from router.stores.page_token import make_page_token, name_of_page_token
-from router.types import Chunk
+from router.types import Chunk, Span
 
 MAX_PAGE_SIZE = 1000
 _UNFINISHED = (DocumentState.DURABLE.value, DELETING)
@@ -199,6 +199,21 @@ class Journal:
                 rows = await connection.execute(SELECT_CHUNKS.where(*where).order_by(chunks_table.c.ordinal))
                 found += [to_chunk(row) for row in rows]
         return found
+
+    async def chunks_at(self, tenant: str, document_id: str, ordinals: Collection[int]) -> list[Chunk]:
+        """Some passages of a document by their places, in their order; places that it does not have are left out."""
+        statement = SELECT_CHUNKS.where(
+            *_of_document(chunks_table.c.document_id, tenant, document_id), chunks_table.c.ordinal.in_(ordinals)
+        ).order_by(chunks_table.c.ordinal)
+        async with self._read() as connection:
+            return [to_chunk(row) for row in await connection.execute(statement)]
+
+    async def excerpt(self, tenant: str, document_id: str, span: Span) -> str:
+        """The stored text between two places; shorter where the document ends before, empty when there is none."""
+        text = func.substr(documents_table.c.text, span.start + 1, span.end - span.start)
+        statement = select(text).where(*_of_document(documents_table.c.id, tenant, document_id), documents_table.c.state != DELETING)
+        async with self._read() as connection:
+            return (await connection.scalar(statement)) or ""
 
     async def all_chunks(self, tenant: str) -> AsyncIterator[Sequence[Chunk]]:
         """All passages of the tenant, some at a time, also of documents that are not searchable yet.

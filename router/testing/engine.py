@@ -11,6 +11,7 @@ import numpy as np
 from router.engine import Engine, Source
 from router.errors import RouterError
 from router.generation.base import Generator, GeneratorEvent, Written
+from router.ranking.diversity import Diversity
 from router.ranking.symmetric import ReciprocalRankFusion
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.follow_up import FollowUps
@@ -18,6 +19,7 @@ from router.retrieval.probe import Prober
 from router.routing.base import RoutingPolicy, SourceProfile
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
+from router.stores.vectors import PassageVectors
 from router.types import Caller, Citation, Evidence, Notice, Query, Retrieval, Route, RouteDecision, Span, Token
 
 
@@ -133,6 +135,8 @@ def small_engine(
         fusions={"rrf": ReciprocalRankFusion(k=60)},
         default_fusion="rrf",
         reranker=None,
+        diversity=Diversity(PassageVectors(1), 0.0),
+        reader=None,
         generator=generator or QuotingGenerator(),
         settings=settings or RetrievalSettings(),
     )

@@ -1,0 +1,94 @@
+"""The last step of ranking: what says the same again is dropped, and, where asked for, the list is made diverse.
+
+Diversity is maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998): the next passage is the one with the greatest
+(1 - diversity) * relevance - diversity * (greatest cosine to a passage already chosen). Relevance is the place that the ranking gave it,
+since scores of different sources share no scale and a reranker may have had the last word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from router.stores.vectors import PassageVectors
+from router.types import Evidence, EvidenceKind
+
+COVERED = 0.9
+"""A passage of which this share stands in better ones of the same document brings nothing."""
+_NOT_WORDS = re.compile(r"\W+")
+
+
+class Diversity:
+    """Drops repetitions and reorders.
+
+    Args:
+        vectors: The passages' vectors.
+        weight: 0 keeps the order, 1 looks at nothing but difference.
+    """
+
+    def __init__(self, vectors: PassageVectors, weight: float) -> None:
+        self._vectors = vectors
+        self._weight = weight
+
+    def order(self, tenant: str, evidence: Sequence[Evidence]) -> list[Evidence]:
+        """Without repetitions, diverse; what is no passage keeps its place."""
+        kept = without_repetitions(evidence)
+        passages = [item for item in kept if item.kind is EvidenceKind.PASSAGE]
+        if not self._weight or len(passages) < 3:
+            return kept
+        chosen = iter(self._diverse(tenant, passages))
+        return [next(chosen) if item.kind is EvidenceKind.PASSAGE else item for item in kept]
+
+    def _diverse(self, tenant: str, passages: Sequence[Evidence]) -> list[Evidence]:
+        vectors = self._vectors.vectors(tenant, [item.id for item in passages])
+        cosines = vectors @ vectors.T
+        left = list(range(len(passages)))
+        chosen = [left.pop(0)]
+        while left:
+            worth = {
+                place: (1 - self._weight) * (1 - place / len(passages)) - self._weight * float(cosines[place, chosen].max())
+                for place in left
+            }
+            best = max(left, key=lambda place: (worth[place], -place))
+            left.remove(best)
+            chosen.append(best)
+        return [passages[place] for place in chosen]
+
+
+def without_repetitions(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """The list without what an earlier item says already; that item takes over the provenances.
+
+    The same words (white space, case and punctuation do not count) say the same; so does a passage that lies almost wholly within better
+    ones of its document, as the end of a long section does when neighbouring passages overlap.
+    """
+    kept: list[Evidence] = []
+    place_of: dict[str, int] = {}
+    for item in evidence:
+        words = _NOT_WORDS.sub(" ", item.text).strip().casefold()
+        place = place_of.get(words) if words else None
+        if place is None:
+            place = _covering(item, kept)
+        if place is None:
+            place_of[words] = len(kept)
+            kept.append(item)
+        else:
+            kept[place] = replace(kept[place], provenance=(*kept[place].provenance, *item.provenance))
+    return kept
+
+
+def _covering(item: Evidence, kept: Sequence[Evidence]) -> int | None:
+    """The first of the better passages that cover the item, if together they do."""
+    if item.span is None or item.kind is not EvidenceKind.PASSAGE:
+        return None
+    start, end = item.span.start, item.span.end
+    overlaps = [
+        (place, max(start, other.span.start), min(end, other.span.end))
+        for place, other in enumerate(kept)
+        if other.span is not None and other.document_id == item.document_id and other.span.start < end and start < other.span.end
+    ]
+    covered, reached = 0, start
+    for _, begins, stops in sorted(overlaps, key=lambda overlap: overlap[1:]):
+        covered += max(0, stops - max(begins, reached))
+        reached = max(reached, stops)
+    return overlaps[0][0] if covered >= COVERED * (end - start) else None
