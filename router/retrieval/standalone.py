@@ -5,7 +5,7 @@ the question before it is asked again, with the piece in the place of its like. 
 question itself explains ("Who is her manager?", "How heavy is it?"): then what the pronoun may mean is added in parentheses. A question
 that does neither stays as it is, word for word.
 
-The rules read English by its small words; a question in another language stays as it is.
+The rules read English by its small words; a whole question in another language stays as it is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ MAX_TURNS = 4
 MAX_NAMES = 3
 MAX_TOPIC_WORDS = 10
 MAX_PIECE_WORDS = 6
-"""A longer piece without a verb is rather a search by keywords."""
+"""A longer piece without a verb is rather a search by keywords,"""
+MAX_UNOPENED_WORDS = 3
+"""and so is a shorter one that begins with no `and` and no preposition."""
 MAX_CONTEXT_CHARS = 200
 
 _WH = r"who|whom|whose|what|which|when|where|why|how"
@@ -147,7 +149,8 @@ def _is_piece(question: str) -> bool:
         return True
     if _CLAUSE.search(words) or len(words.split()) > MAX_PIECE_WORDS:
         return False
-    return was_opened or bool(_STARTS_WITH_PREPOSITION.match(words)) or question.rstrip().endswith("?")
+    is_short = len(words.split()) <= MAX_UNOPENED_WORDS and question.rstrip().endswith("?")
+    return was_opened or bool(_STARTS_WITH_PREPOSITION.match(words)) or is_short
 
 
 def _asked_again(question: str, before: str, said: str) -> str:
@@ -156,22 +159,21 @@ def _asked_again(question: str, before: str, said: str) -> str:
     if not piece or _BARE.fullmatch(piece):
         context = _context("that", question, before, said)
         return f"{question.strip()} ({context})" if context else question
-    place = _like(piece, before)
-    if place is None:
-        return f"{before.strip()} {question.strip()}"
     preposition = _STARTS_WITH_PREPOSITION.match(piece)
-    bare = piece[preposition.end() :] if preposition and _preposition_before(before, place[0]) else piece
-    return f"{before[: place[0]]}{bare}{before[place[1] :]}"
+    bare = piece[preposition.end() :] if preposition else piece
+    place = _like(bare, preposition[1].casefold() if preposition else "", before)
+    return f"{before.strip()} {question.strip()}" if place is None else f"{before[: place[0]]}{bare}{before[place[1] :]}"
 
 
-def _like(piece: str, before: str) -> tuple[int, int] | None:
-    """Where the thing stands that the piece takes the place of: a number for a number, a name for a name, after the same preposition."""
-    is_number = not names(piece) and bool(numbers(piece))
-    found = numbers(before) if is_number else names(before) if names(piece) else []
+def _like(piece: str, preposition: str, before: str) -> tuple[int, int] | None:
+    """Where the thing stands that the piece takes the place of: a number for a number, a name for a name, after the same preposition.
+
+    None where the piece is neither, or where it is not clear which one is meant.
+    """
+    found = names(before) if [piece] == names(piece) else numbers(before) if [piece] == numbers(piece) else []
     places = [(start, start + len(words)) for words in found if (start := before.find(words)) >= 0]
-    preposition = _STARTS_WITH_PREPOSITION.match(piece)
+    same = [place for place in places if _preposition_before(before, place[0]) == preposition]
     if preposition:
-        same = [place for place in places if _preposition_before(before, place[0]) == preposition[1].casefold()]
         return same[-1] if same else None
     return places[0] if len(places) == 1 else None
 
