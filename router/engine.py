@@ -25,6 +25,8 @@ from router.stopwatch import Stopwatch
 from router.types import Answer, AnswerEvent, Caller, Evidence, Notice, Query, Retrieval, Route, RouteDecision, SourceReport
 
 MAX_LIMIT = 100
+SPARE = 4
+"""Items fused beyond the limit, to take the places of those that only repeat others."""
 AS_ASKED = "as asked"
 """The policy's name when the caller names the sources himself."""
 
@@ -234,7 +236,7 @@ class Engine:
     ) -> list[Evidence]:
         fusion = self._fusions[call.options.fusion or self._default_fusion]
         kinds = {name: self.sources[name].profile.kind for name in results}
-        candidates = max(limit, self.reranker.candidates) if self.reranker is not None else limit
+        candidates = max(limit + SPARE, self.reranker.candidates if self.reranker is not None else 0)
         return await fusion.fuse(FusionRequest(call.caller.tenant, results, decision.trust, kinds, call.query.filter, candidates, probe))
 
     async def _admit(self, query: Query, options: Options, caller: Caller) -> _Call:
