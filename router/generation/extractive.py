@@ -77,8 +77,7 @@ class ExtractiveGenerator:
             return
         question = retrieval.question or query.text
         quotes = _overview(query, retrieval.evidence) or [
-            (candidate.number, candidate.text)
-            for candidate in self._choose(question, await self._candidates(question, retrieval.evidence))
+            (candidate.number, candidate.text) for candidate in self._choose(question, await self._candidates(question, retrieval.evidence))
         ]
         if not quotes:
             yield Token(NOT_FOUND)

@@ -85,8 +85,8 @@ def around(snapshot: GraphSnapshot, seeds: Numbers, mass: Floats, damping: float
         sent = np.divide(damping * arrived[opening], total, out=np.zeros(len(opening)), where=total > 0)
         arrived = arrived + np.bincount(target, pull * sent[edges.source], minlength=len(nodes))
     sample = np.linspace(0, len(snapshot.chunks) - 1, min(SAMPLE, len(snapshot.chunks)), dtype=np.int64)
-    total = snapshot.total_strength * (float(draw(sample).mean()) if len(sample) else 1.0)
-    return _subgraph(snapshot, nodes, drawing, opened, found, total)
+    everything = snapshot.total_strength * (float(draw(sample).mean()) if len(sample) else 1.0)
+    return _subgraph(snapshot, nodes, drawing, opened, found, everything)
 
 
 def _placed(targets: Numbers, place: Numbers, first: int) -> Numbers:
