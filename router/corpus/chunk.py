@@ -1,7 +1,7 @@
 """Stored text to passages: exact spans, heading paths, and ids that are hashes of what the passage says.
 
-A document, or a section with everything under it, that fits stays whole; what does not fit is cut at its headings, and below them by
-LlamaIndex's SentenceSplitter.
+A document, or a section with everything under it, that fits stays whole; so do neighbouring sections that fit together. What does not
+fit is cut at its headings, and below them by LlamaIndex's SentenceSplitter along the layout (layout.py): between paragraphs, rows, items.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from itertools import islice, pairwise
 
 from llama_index.core.node_parser import SentenceSplitter
 
+from router.corpus.layout import Layout, blocks, divided, header_of, last_sentences
 from router.corpus.text import Heading, LoadedDocument
 from router.names import readable_name
 from router.types import Chunk, Metadata, Span
@@ -23,13 +25,15 @@ from router.types import Chunk, Metadata, Span
 # What counts as one word: up to 16 characters without white space, or one character of a script that is written without spaces.
 _UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]{{1,16}}")
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|(?<=[。！？])\s*|\n\s*\n\s*")
+_NOWHERE = "\x00"
+"""Stands in no stored text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
     headings: tuple[str, ...]
-    """From the highest down; empty for a whole document and for what stands before the first heading."""
+    """From the highest down; empty for a whole document and for what stands before the first heading. The last one of a passage that
+    begins in the middle of a table is the table's header row."""
     span: Span
 
 
@@ -55,19 +59,42 @@ class Chunker:
 
     def _split(self, text: str, section: _Section, begin: int) -> Iterator[Passage]:
         if not section.parts or self._fits(text, Span(begin, section.span.end)):
-            yield from (Passage(section.path, piece) for piece in self._pieces(text, Span(begin, section.span.end)))
+            yield from self._passages(text, section.path, Span(begin, section.span.end))
             return
         own_end = section.parts[0].span.start
         if text[section.body_start : own_end].strip():
-            yield from (Passage(section.path, piece) for piece in self._pieces(text, Span(begin, own_end)))
+            yield from self._passages(text, section.path, Span(begin, own_end))
             begin = own_end  # otherwise the bare heading goes with the first part
+        together: list[_Section] = []
         for part in section.parts:
-            yield from self._split(text, part, begin)
-            begin = part.span.end
+            if together and not self._fits(text, Span(begin, part.span.end)):
+                yield from self._group(text, section.path, together, begin)
+                begin, together = part.span.start, []
+            together.append(part)
+        yield from self._group(text, section.path, together, begin)
+
+    def _group(self, text: str, path: tuple[str, ...], parts: Sequence[_Section], begin: int) -> Iterator[Passage]:
+        """Neighbouring sections that fit together are one passage of the section above them; one alone is divided further."""
+        if len(parts) == 1:
+            yield from self._split(text, parts[0], begin)
+        else:
+            yield from self._passages(text, path, Span(begin, parts[-1].span.end))
 
     def _fits(self, text: str, span: Span) -> bool:
         words = _WORD.finditer(text, span.start, span.end)
         return next(islice(words, self._max_words, None), None) is None
+
+    def _passages(self, text: str, path: tuple[str, ...], span: Span) -> Iterator[Passage]:
+        pieces = self._pieces(text, span)
+        if len(pieces) == 1:
+            yield Passage(path, pieces[0])
+            return
+        tables = _tables(text, span)
+        for piece in pieces:
+            number = bisect_left(tables, piece.start, key=lambda table: table.start) - 1  # the last one that begins before the piece
+            is_inside = number >= 0 and piece.start < tables[number].end
+            header = header_of(text[tables[number].start : tables[number].end]) if is_inside else ""
+            yield Passage((*path, header) if header else path, piece)
 
     def _pieces(self, text: str, span: Span) -> list[Span]:
         if self._fits(text, span):
@@ -84,33 +111,33 @@ class Chunker:
 
     def _splitter(self) -> SentenceSplitter:
         # Its own overlap is off, so that its pieces tile the text and their places are certain even where the text repeats itself.
-        # The tokenizer is ours because the default one is fetched from a hub; so is the sentence function, because the default one
-        # (punkt) drops white space at the start, and then pieces are no longer parts of the text. A new one each time, because its
-        # callback manager remembers every call for ever.
+        # The tokenizer is ours because the default one is fetched from a hub; so is the division, because its own knows no tables, and
+        # its default for sentences (punkt) drops white space at the start, and then pieces are no longer parts of the text. A new one
+        # each time, because its callback manager remembers every call for ever.
         return SentenceSplitter(
             chunk_size=self._max_words - self._overlap_words,
             chunk_overlap=0,
             tokenizer=_WORD.findall,
-            chunking_tokenizer_fn=_sentences,
-            paragraph_separator="\n\n",
+            chunking_tokenizer_fn=divided,
+            paragraph_separator=_NOWHERE,
         )
 
     def _overlap_start(self, text: str, before: Span, piece: Span) -> int:
-        """Where a piece begins when it repeats the last whole sentences of the one before it."""
+        """Where a piece begins when it repeats the last whole sentences of the one before it; rows and items are not repeated."""
         start = piece.start
         words = 0
-        for sentence in reversed(_sentences(text[before.start : piece.start])[1:]):
+        for sentence in reversed(last_sentences(text[before.start : piece.start])):
             words += len(_WORD.findall(sentence))
-            if words > self._overlap_words:
+            if words > self._overlap_words or start - len(sentence) <= before.start:
                 break
             start -= len(sentence)
         return start
 
 
-def _sentences(text: str) -> list[str]:
-    """Parts that joined are the text again; each but the last ends where a sentence or a paragraph does."""
-    cuts = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
-    return [text[start:end] for start, end in pairwise(cuts) if start < end]
+def _tables(text: str, span: Span) -> list[Span]:
+    found = [block.span for block in blocks(text[span.start : span.end]) if block.layout is Layout.TABLE]
+    empty = [len(words) - len(words.lstrip()) for words in (text[span.start + table.start : span.start + table.end] for table in found)]
+    return [Span(span.start + table.start + before, span.start + table.end) for table, before in zip(found, empty, strict=True)]
 
 
 def _sections(headings: Sequence[Heading], end: int, path: tuple[str, ...]) -> tuple[_Section, ...]:

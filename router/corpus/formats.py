@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from router.corpus.base import Triple
-from router.corpus.text import Block, Heading, LoadedDocument, check_length, decode, joined, normalise, rejected
+from router.corpus.plain_headings import plain_headings
+from router.corpus.text import BETWEEN_CELLS, Block, Heading, LoadedDocument, check_length, decode, joined, normalise, rejected
 from router.types import Span
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ MAX_TITLE_LINE = 80
 def read_plain(content: bytes, max_chars: int) -> LoadedDocument:
     text = normalise(decode(content))
     check_length(text, max_chars)
-    return LoadedDocument(text, _first_line_title(text))
+    return LoadedDocument(text, _first_line_title(text), plain_headings(text))
 
 
 def _first_line_title(text: str) -> str:
@@ -165,7 +166,7 @@ def _whole_block(tag: Tag) -> Block | None:
     if tag.name == "pre":
         return Block(tag.get_text())
     if tag.name == "tr" and tag.find("table") is None:
-        return Block(" | ".join(_squeezed(cell.get_text(" ")) for cell in tag.find_all(["td", "th"])))
+        return Block(BETWEEN_CELLS.join(_squeezed(cell.get_text(" ")) for cell in tag.find_all(["td", "th"])))
     return None
 
 
@@ -286,7 +287,7 @@ def _docx_blocks(element: Any, style_names: dict[str, str]) -> Iterator[Block]:
             yield Block(_docx_words(child), _docx_level(child, style_names))
         elif child.tag == qn("w:tr"):
             cells = (_squeezed(" ".join(_docx_words(paragraph) for paragraph in cell.iter(qn("w:p")))) for cell in child.iter(qn("w:tc")))
-            yield Block(" | ".join(cells))
+            yield Block(BETWEEN_CELLS.join(cells))
         elif isinstance(child.tag, str):
             yield from _docx_blocks(child, style_names)
 

@@ -10,8 +10,8 @@ from router.corpus.formats import read_docx, read_facts, read_html, read_markdow
 from router.corpus.text import LoadedDocument, rejected
 from router.errors import RouterError
 
-LOADER_VERSION = 2
-"""Raised when the same bytes would give another text, so that unchanged files are read again."""
+LOADER_VERSION = 3
+"""Raised when the same bytes would give another text or other passages, so that unchanged files are read again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from router.corpus.base import Triple
 from router.errors import DocumentRejected
 from router.types import Span
 
+BETWEEN_CELLS = " | "
+"""Between the cells of a table's row in the stored text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,7 @@ from router.corpus.chunk import Chunker, Passage, document_id, embedded_text, to
 from router.corpus.load import format_of, load
 from router.corpus.text import Heading, LoadedDocument
 from router.types import Chunk, Span
+from tests.unit.corpus import files
 
 PIECES = ("Ada", "wrote", "notes", "a", "a", "the engine.", "Really?", "日本語。", "x" * 40, ",", "\n", "\n\n", "  ", "\n# ", "...")
 WORDS = st.sampled_from(PIECES)
@@ -65,6 +67,113 @@ def test_spans_are_exact_and_cover_everything(document: LoadedDocument, max_word
 @given(st.lists(st.sampled_from(["one", "two", "three."]), max_size=200).map(" ".join), st.integers(0, 16))
 def test_no_passage_is_longer_than_allowed(text: str, overlap: int) -> None:
     assert all(len(chunk.text.split()) <= 32 for chunk in chunks_of(LoadedDocument(text), 32, overlap))
+
+
+# --- layout ---------------------------------------------------------------------------------------------------------
+
+CELLS = st.lists(st.sampled_from(["pump", "12 crowns", "Port Ammel", "yes", "made of cast iron"]), min_size=2, max_size=4)
+ROWS = CELLS.map(lambda cells: "| " + " | ".join(cells) + " |") | CELLS.map(" | ".join)
+TABLES = st.lists(ROWS, min_size=2, max_size=40).map("\n".join)
+ITEM_WORDS = st.lists(st.sampled_from(["grease", "the bearing", "now.", "Then", "wait"]), min_size=1, max_size=8).map(" ".join)
+ITEMS = st.tuples(st.sampled_from(["- ", "* ", "1. ", "12) "]), ITEM_WORDS).map("".join)
+LISTS = st.lists(ITEMS, min_size=1, max_size=20).map("\n".join)
+LISTINGS = st.lists(st.sampled_from(["x = 1.", "# not a heading", "", "a | b"]), max_size=6).map(
+    lambda lines: "\n".join(["```", *lines, "```"])
+)
+PROSE = st.lists(st.sampled_from(["It runs.", "Ada wrote that.", "why"]), min_size=1, max_size=30).map(" ".join)
+LAID_OUT = st.lists(TABLES | LISTS | LISTINGS | PROSE, min_size=1, max_size=6)
+
+
+def indivisible(parts: Sequence[str]) -> Iterator[Span]:
+    """Where the rows, items and listings of parts stand that are joined by empty lines."""
+    start = 0
+    for part in parts:
+        is_listing = part.startswith("```")
+        place = start
+        for piece in [part] if is_listing else part.split("\n") if "|" in part or part[0] in "-*1" else []:
+            yield Span(place, place + len(piece))
+            place += len(piece) + 1
+        start += len(part) + 2
+
+
+@settings(deadline=None)
+@given(LAID_OUT, st.integers(0, 16))
+def test_no_row_item_or_listing_is_cut_that_fits(parts: list[str], overlap: int) -> None:
+    document = LoadedDocument("\n\n".join(parts))
+    chunks = chunks_of(document, 48, overlap)
+    cuts = {chunk.span.start for chunk in chunks} | {chunk.span.end for chunk in chunks}
+    for span in indivisible(parts):
+        words = document.text[span.start : span.end]
+        if len(words.split()) <= 48 - overlap:
+            assert not cuts & set(range(span.start + 1, span.end)), words
+
+
+@settings(deadline=None)
+@given(LAID_OUT, st.integers(0, 16))
+def test_a_row_stands_in_one_passage_only(parts: list[str], overlap: int) -> None:
+    document = LoadedDocument("\n\n".join(parts))
+    chunks = chunks_of(document, 48, overlap)
+    for before, after in pairwise(chunks):
+        shared = document.text[after.span.start : before.span.end]
+        assert "|" not in shared
+        assert "```" not in shared
+
+
+def test_a_table_that_fits_stays_whole() -> None:
+    table = "| Part | Price |\n|---|---|\n" + "\n".join(f"| bolt {number} | {number} |" for number in range(6))
+    chunks = chunks_of(markdown("Some words come first. " * 8 + "\n\n" + table + "\n\n" + "And more after it. " * 8), 64, 8)
+    assert sum(table in chunk.text for chunk in chunks) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.md", "## Prices\n\n| Part | Price |\n|:---|---:|\n" + "\n".join(f"| bolt {n} | {n} crowns |" for n in range(60))),
+        ("a.html", "<h2>Prices</h2><table><tr><th>Part</th><th>Price</th></tr>"
+         + "".join(f"<tr><td>bolt {n}</td><td>{n} crowns</td></tr>" for n in range(60)) + "</table>"),
+    ],
+)  # fmt: skip
+def test_every_piece_of_a_long_table_carries_its_header(name: str, content: str) -> None:
+    document = load(content.encode(), format_of(name, ""), 1_000_000)
+    first, *others = chunks_of(document, 64, 16)
+    assert len(others) > 2
+    assert first.headings == ("Prices",)
+    for chunk in others:
+        assert chunk.headings == ("Prices", "Part | Price")
+        assert "Part | Price" not in chunk.text
+        assert embedded_text(chunk) == f"T. Prices. Part | Price. {chunk.text}"
+    rows = [line for chunk in (first, *others) for line in chunk.text.split("\n") if "bolt" in line]
+    assert [line.split("crowns")[0].split()[-1] for line in rows] == [str(number) for number in range(60)]
+
+
+def test_word_tables_carry_their_header_too() -> None:
+    rows = (("Part", "Price"), *((f"bolt {number}", f"{number} crowns") for number in range(40)))
+    document = load(files.word(("Heading 1", "Prices"), rows=rows), format_of("a.docx", ""), 1_000_000)
+    _, *others = chunks_of(document, 64, 16)
+    assert {chunk.headings for chunk in others} == {("Prices", "Part | Price")}
+
+
+def test_a_header_goes_with_its_first_row_and_prose_after_the_table_has_none() -> None:
+    text = "Words before it. " * 14 + "\n\nPart | Price\nbolt | 1 crown\nnut | 2 crowns\n\n" + "Words after it. " * 30
+    chunks = chunks_of(LoadedDocument(text), 48, 0)
+    holders = [chunk for chunk in chunks if "Part | Price" in chunk.text]
+    assert len(holders) == 1
+    assert "bolt | 1 crown" in holders[0].text
+    assert all(chunk.headings == () for chunk in chunks)
+
+
+def test_a_long_row_is_cut_by_words_and_names_no_header() -> None:
+    text = "name | " + "word " * 100
+    chunks = chunks_of(LoadedDocument(text), 32, 0)
+    assert len(chunks) > 3
+    assert all(chunk.headings == () for chunk in chunks)
+
+
+def test_small_sections_stay_together_under_the_heading_above_them() -> None:
+    text = "# Guide\n\n" + "\n\n".join(f"## Part {name}\n\nabout {name} only" for name in "ABCDEFGHIJKLMNOP")
+    chunks = chunks_of(markdown(text), 32, 0)
+    assert [chunk.headings for chunk in chunks] == [("Guide",)] * 3 + [("Guide", "Part P")] * (len(chunks) - 3)
+    assert all(len(chunk.text.split()) > 20 for chunk in chunks[:3])
 
 
 @settings(deadline=None)
