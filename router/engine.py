@@ -162,6 +162,8 @@ class Engine:
         yield decision
         retrieval = await self._read(call, await self._gather(call, probe, decision))
         yield retrieval
+        for notice in retrieval.notices:
+            yield notice
         with call.watch.stage("generate"):
             async for event in self._generator.generate(query, retrieval, caller):
                 call.watch.mark("first_token")

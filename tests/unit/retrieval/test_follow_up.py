@@ -25,7 +25,7 @@ from router.stores.lexical import MemoryLexicalIndex
 from router.testing.engine import ListRetriever, small_engine
 from router.testing.fakes import InMemoryVectorStore
 from router.testing.language_model import ScriptedLanguageModel
-from router.types import Caller, Chunk, Deadline, Query, TextPart, Turn
+from router.types import Answer, Caller, Chunk, Deadline, Notice, Query, TextPart, Token, Turn
 from tests.unit.graphs import TENANT, Passages
 
 DATA = Path(__file__).parent / "data"
@@ -230,3 +230,13 @@ async def test_the_engine_looks_up_the_standalone_question_and_says_so() -> None
     plain = await engine.retrieve(query("Who leads purchasing?", ()), Options(), caller())
     assert plain.notices == ()
     assert "rewrite" not in plain.timings.stages_s
+
+
+async def test_a_streamed_answer_says_what_was_looked_up_before_the_first_token() -> None:
+    engine = small_engine({"vector": ListRetriever()})
+    events = [event async for event in engine.answer(query("When did she join?"), Options(), caller())]
+    kinds = [type(event) for event in events]
+    assert kinds.index(Notice) < kinds.index(Token)
+    answer = events[-1]
+    assert isinstance(answer, Answer)
+    assert [notice.reason for notice in answer.notices] == [STANDALONE_QUESTION]
