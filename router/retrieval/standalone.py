@@ -46,6 +46,10 @@ _BARE = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(rf"\b(?:{_WH}|{_AUXILIARY})\b|^(?:{_IMPERATIVE})\b", re.IGNORECASE)
+_TAIL = re.compile(
+    rf"\b(?:{_PREPOSITION}|is|are|was|were)(?: \(\w+\))? ((?:(?!(?:{_WH}|{_AUXILIARY}|{_PREPOSITION})\b)[\w'’-]+ ?){{1,6}})(?=\s*[?.!]*$)",
+    re.IGNORECASE,
+)
 _STARTS_WITH_PREPOSITION = re.compile(rf"^({_PREPOSITION})\s", re.IGNORECASE)
 
 # Uses of the pronouns' words that point at nothing in the conversation.
@@ -170,12 +174,21 @@ def _like(piece: str, preposition: str, before: str) -> tuple[int, int] | None:
 
     None where the piece is neither, or where it is not clear which one is meant.
     """
+    if not preposition and not names(piece) and not numbers(piece):
+        return _end_of(before)
     found = names(before) if [piece] == names(piece) else numbers(before) if [piece] == numbers(piece) else []
     places = [(start, start + len(words)) for words in found if (start := before.find(words)) >= 0]
     same = [place for place in places if _preposition_before(before, place[0]) == preposition]
     if preposition:
         return same[-1] if same else None
     return places[0] if len(places) == 1 else None
+
+
+def _end_of(question: str) -> tuple[int, int] | None:
+    """Where the plain words stand that a question ends with, below its last preposition or its `is`."""
+    match = _TAIL.search(question)
+    is_plain = match is not None and not names(match[1]) and not numbers(match[1])
+    return match.span(1) if match is not None and is_plain else None
 
 
 def _preposition_before(text: str, place: int) -> str:
