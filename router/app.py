@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from router.corpus.base import CorpusObserver, CorpusService
 from router.corpus.graph_builder import NameGraphBuilder
+from router.corpus.openie import FactExtractor
 from router.corpus.service import Corpus
 from router.engine import Engine, Source
 from router.errors import ConfigurationError, StoreUnavailable
@@ -175,10 +176,15 @@ class _Assembly:
             self._recogniser,
             NameGraphBuilder(self._mirror, self._journal),
             observers,
+            extractor=self._extractor(),
         )
         await corpus.start()
         self._stack.push_async_callback(corpus.aclose)
         return corpus
+
+    def _extractor(self) -> FactExtractor | None:
+        openie = self._settings.corpus.openie
+        return FactExtractor(self._llm, openie, self._journal.statements) if openie.enabled and self._llm is not None else None
 
     async def _open_passage_vectors(self, tenants: list[str]) -> PassageVectors:
         vectors = PassageVectors(self._embedder.dimension)

@@ -37,8 +37,11 @@ def readable_name(file_name: str) -> str:
 
 def name_key(name: str) -> str:
     """Equal for names that are the same name: case, accents, leading article and parenthesis do not count."""
-    bare = bare_name(name)
-    return folded(_ARTICLE.sub("", bare) or bare).casefold()
+    return folded(without_article(bare_name(name))).casefold()
+
+
+def without_article(name: str) -> str:
+    return _ARTICLE.sub("", name) or name
 
 
 def folded(text: str) -> str:

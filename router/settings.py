@@ -214,6 +214,17 @@ class ModelSettings(Concern):
     """The model of the reranker `cross_encoder`."""
 
 
+class OpenIESettings(Concern):
+    """A language model (`models.llm`) reads the facts that each passage states while it is indexed."""
+
+    enabled: bool = False
+    """Costs a call of the language model for every few new passages; so only when asked for."""
+    batch_passages: int = Field(default=6, ge=1, le=64)
+    """Passages in one call at most; fewer where more would not fit into the model's context."""
+    max_reply_tokens: int = Field(default=1500, ge=64)
+    """Longest reply, in tokens; some 200 are used for a passage."""
+
+
 class CorpusSettings(Concern):
     """Ingestion."""
 
@@ -229,6 +240,7 @@ class CorpusSettings(Concern):
     """Passages that are embedded and written together."""
     relations: bool = True
     """Whether relations are read from the grammar of the sentences. They explain paths; the walk works without them."""
+    openie: OpenIESettings = OpenIESettings()
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> CorpusSettings:
@@ -463,6 +475,8 @@ class Settings(BaseSettings):
         cypher = [name for name, source in self.sources.items() if isinstance(source, GraphSource) and source.text2cypher.enabled]
         if cypher and self.models.llm is None:
             raise ValueError(f"sources.{cypher[0]}.text2cypher is enabled, but models.llm is not set: configure a model or turn it off")
+        if self.corpus.openie.enabled and self.models.llm is None:
+            raise ValueError("corpus.openie is enabled, but models.llm is not set: configure a model or turn it off")
         if self.rerank.method == "cross_encoder" and self.models.cross_encoder is None:
             raise ValueError("rerank.method is 'cross_encoder', but models.cross_encoder is not set")
         return self

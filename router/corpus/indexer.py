@@ -18,7 +18,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exp
 
 from router.corpus.base import DocumentState, Failure, Triple
 from router.corpus.formats import parse_facts
-from router.corpus.load import FACTS_MIME_TYPE
+from router.corpus.load import FACTS_MIME_TYPE, OPENIE_MIME_TYPE
+from router.corpus.openie_import import Rows, documents_named, parse_openie
 from router.corpus.writing import StoreWriter
 from router.errors import InternalError, RouterError
 from router.stores.documents import Standing
@@ -155,6 +156,7 @@ class Indexer:
         for document_id, standing in standings.items():
             if standing.state is None:
                 await self._writer.remove(tenant, document_id, self._persist)
+                await self._state_of_passages(tenant, document_id, {})
                 await self._persist(self._journal.finish_delete, tenant, document_id, standing.revision)
             elif standing.state is DocumentState.DURABLE:
                 to_index[document_id] = standing
@@ -169,6 +171,9 @@ class Indexer:
         for document_id, standing in documents.items():
             if standing.stale:
                 await self._writer.remove(tenant, document_id, self._persist)
+            if standing.mime_type == OPENIE_MIME_TYPE:
+                _, text = await self._persist(self._journal.get, tenant, document_id)
+                await self._state_of_passages(tenant, document_id, await asyncio.to_thread(parse_openie, text))
         chunks = await self._persist(self._journal.document_chunks, tenant, list(documents))
         facts = {key: await self._facts(tenant, key) for key, standing in documents.items() if standing.mime_type == FACTS_MIME_TYPE}
         await self._writer.write(tenant, chunks, facts, self._persist)
@@ -178,6 +183,15 @@ class Indexer:
     async def _facts(self, tenant: str, document_id: str) -> tuple[Triple, ...]:
         _, text = await self._persist(self._journal.get, tenant, document_id)
         return await asyncio.to_thread(parse_facts, text)
+
+    async def _state_of_passages(self, tenant: str, document_id: str, rows: Rows) -> None:
+        """Keep what an imported file states about passages (nothing: it is gone), and have their documents written again after this."""
+        documents = await documents_named(tenant, rows, self._journal) if rows else {}
+        opened = await self._persist(self._journal.statements.replace_import, tenant, document_id, rows, documents)
+        for opened_id, chunk_count in opened.items():
+            self.submit(tenant, opened_id, chunk_count)
+        if rows or opened:
+            _log.info("facts_imported", tenant=tenant, rows=len(rows), unmatched=len(rows.keys() - documents.keys()), documents=len(opened))
 
     # --- outages ----------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from router.corpus.formats import read_docx, read_facts, read_html, read_markdown, read_pdf, read_plain
+from router.corpus.openie_import import read_openie
 from router.corpus.text import LoadedDocument, rejected
 from router.errors import RouterError
 
@@ -32,8 +33,10 @@ _FORMATS = (
     Format("application/pdf", ".pdf", read_pdf, ("application/x-pdf",), (), isolated=True),
     Format("application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".docx", read_docx, (), (), isolated=True),
     Format("text/tab-separated-values", ".tsv", read_facts, (), ()),
+    Format("application/x-ndjson", ".jsonl", read_openie, ("application/jsonl",), (".ndjson",)),
 )
 FACTS_MIME_TYPE = "text/tab-separated-values"
+OPENIE_MIME_TYPE = "application/x-ndjson"
 _BY_MIME_TYPE = {name: form for form in _FORMATS for name in (form.mime_type, *form.other_mime_types)}
 _BY_ENDING = {name: form for form in _FORMATS for name in (form.ending, *form.other_endings)}
 _SAYS_NOTHING = ("", "application/octet-stream", "binary/octet-stream")

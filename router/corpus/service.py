@@ -26,7 +26,9 @@ from router.corpus.base import (
 from router.corpus.chunk import Chunker, document_id, to_chunks
 from router.corpus.indexer import PATIENCE_S, Indexer, Outcome, typed_errors
 from router.corpus.load import LOADER_VERSION, Format, format_of
+from router.corpus.openie import FactExtractor
 from router.corpus.parsing import Parser
+from router.corpus.statements import PassageStatements
 from router.corpus.text import LoadedDocument, normalise, rejected
 from router.corpus.writing import StoreWriter
 from router.errors import InvalidInput, RouterError, StoreUnavailable, Unavailable
@@ -65,14 +67,17 @@ class Corpus:
         builder: GraphBuilder,
         observers: Sequence[CorpusObserver],
         patience_s: float = PATIENCE_S,
+        extractor: FactExtractor | None = None,
     ) -> None:
         self._settings = settings
+        self._extractor = extractor
+        self._statements = PassageStatements(journal.statements, extractor)
         self._journal = journal
         self._vector_store = vector_store
         self._graph_store = graph_store
         self._parser = Parser(settings.max_document_chars)
         self._chunker = Chunker(settings.chunk_tokens, settings.chunk_overlap_tokens)
-        writer = StoreWriter(vector_store, graph_store, embedder, recogniser, builder, observers, settings.batch_chunks)
+        writer = StoreWriter(vector_store, graph_store, embedder, recogniser, self._statements, builder, observers, settings.batch_chunks)
         self._indexer = Indexer(journal, writer, settings.batch_chunks, patience_s)
         self._takers: set[asyncio.Task[None]] = set()
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
@@ -141,17 +146,24 @@ class Corpus:
         fingerprint = await asyncio.to_thread(self._fingerprint, upload, form)
         standing = (await self._journal.standings(tenant, [identity])).get(identity)
         same = standing if standing is not None and standing.fingerprint == fingerprint else None
-        if same is not None and same.state is DocumentState.SEARCHABLE:
+        if same is not None and same.state is DocumentState.SEARCHABLE and not await self._is_wanting(tenant, identity):
             tell(Acknowledgement(upload.name, identity, DocumentState.UNCHANGED, same.chunk_count))
             return None
-        if same is not None and same.state is DocumentState.DURABLE:
-            chunk_count = same.chunk_count  # it waits for the indexer already
+        if same is not None and same.state in (DocumentState.SEARCHABLE, DocumentState.DURABLE):
+            chunk_count = same.chunk_count  # it waits for the indexer already, or shall do so again
         else:
             document = await self._document(identity, upload, form, fingerprint)
             await self._journal.put(tenant, document)
             chunk_count = len(document.chunks)
         tell(Acknowledgement(upload.name, identity, DocumentState.DURABLE, chunk_count))
         return self._indexer.submit(tenant, identity, chunk_count)
+
+    async def _is_wanting(self, tenant: str, identity: str) -> bool:
+        """Whether an unchanged document is worth another turn of the indexer, which it then waits for."""
+        if self._extractor is None or not await self._extractor.is_wanting(tenant, identity):
+            return False
+        await self._journal.statements.open_again(tenant, identity)
+        return True
 
     def _check(self, upload: Upload) -> Format:
         if not upload.name.strip() or len(upload.name) > MAX_NAME_CHARS or _CONTROL.search(upload.name):
@@ -181,6 +193,8 @@ class Corpus:
             dict(upload.metadata),
             hashlib.sha256(upload.content).hexdigest(),
         ]
+        if self._extractor is not None:
+            parts.append(self._extractor.name)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     async def _document(self, identity: str, upload: Upload, form: Format, fingerprint: str) -> NewDocument:
@@ -245,6 +259,7 @@ class Corpus:
             graph = await self._graph_store.counts(tenant)
         except Unavailable as error:
             notices.append(Notice(error.reason, f"the graph store does not answer: {error.message}"))
+        notices += await self._statements.notices(tenant)
         return CorpusStats(documents, chunk_count, vector_count, graph, tuple(notices))
 
 

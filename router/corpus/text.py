@@ -34,7 +34,7 @@ class LoadedDocument:
     headings: tuple[Heading, ...] = ()
     """In the order of the text."""
     triples: tuple[Triple, ...] = ()
-    """The facts of a structured file; such a document has no passages."""
+    """The facts of a structured file, or of one that tells of other documents' passages; such a document has no passages itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from router.corpus.base import CorpusObserver, GraphBuilder, Triple
 from router.corpus.chunk import embedded_text
+from router.corpus.statements import PassageStatements, with_statements
 from router.models.base import Embedder, EntityRecogniser, Recognised
 from router.stores.base import GraphStore, VectorStore
 from router.types import Chunk
@@ -28,6 +29,7 @@ class StoreWriter:
         graph_store: GraphStore,
         embedder: Embedder,
         recogniser: EntityRecogniser,
+        statements: PassageStatements,
         builder: GraphBuilder,
         observers: Sequence[CorpusObserver],
         batch_chunks: int,
@@ -36,6 +38,7 @@ class StoreWriter:
         self._graph_store = graph_store
         self._embedder = embedder
         self._recogniser = recogniser
+        self._statements = statements
         self._builder = builder
         self._observers = tuple(observers)
         self._batch_chunks = batch_chunks
@@ -56,10 +59,12 @@ class StoreWriter:
         openings: dict[str, tuple[Chunk, Recognised]],
         persist: Persist,
     ) -> None:
-        vectors, recognised = await asyncio.gather(
+        vectors, read, stated = await asyncio.gather(
             persist(self._embedder.embed, [embedded_text(chunk) for chunk in chunks]),
             persist(self._recogniser.recognise, [chunk.text for chunk in chunks]),
+            persist(self._statements.of, tenant, chunks),
         )
+        recognised = [with_statements(seen, said) for seen, said in zip(read, stated, strict=True)]
         openings.update({chunk.document_id: (chunk, seen) for chunk, seen in zip(chunks, recognised, strict=True) if chunk.ordinal == 0})
         batch = await persist(self._builder.build, tenant, chunks, recognised, facts, openings)
         if chunks:

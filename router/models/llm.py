@@ -15,6 +15,7 @@ from llama_index.llms.openai_like import OpenAILike
 
 from router.errors import ModelUnavailable
 from router.models.base import Message
+from router.models.usage import note_reply
 
 REMEDIES: Mapping[type[Exception], str] = {
     openai.APITimeoutError: "it did not answer in time (models.llm.timeout_s)",
@@ -137,6 +138,8 @@ class OpenAILanguageModel:
 
     async def _chat(self, messages: Sequence[Message], **options: Any) -> str:
         response = await self._llm(self._client).achat(_chat_messages(messages), **options)
+        counted = getattr(response.raw, "usage", None)
+        note_reply(getattr(counted, "prompt_tokens", 0) or 0, getattr(counted, "completion_tokens", 0) or 0)
         return response.message.content or ""
 
     def _llm(self, client: openai.AsyncOpenAI) -> OpenAILike:

@@ -41,6 +41,7 @@ from router.stores.journal_schema import (
     to_standing,
 )
 from router.stores.page_token import make_page_token, name_of_page_token
+from router.stores.statements import StatementStore
 from router.types import Chunk, Span
 
 MAX_PAGE_SIZE = 1000
@@ -71,6 +72,8 @@ class Journal:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.statements = StatementStore(self._read, self._write)
+        """What is stated about the passages."""
         self._upsert_documents = _upsert_documents(engine.dialect.name)
         self._one_writer = asyncio.Lock()  # SQLite has one; waiting here costs less than its busy handler
         self._waiting: list[_Put] = []
