@@ -9,9 +9,11 @@ from router.engine import Engine, Options
 from router.errors import InvalidInput
 from router.experiments.dataset import Question
 from router.experiments.retrieval import Measured, Run, caller
-from router.retrieval.base import RetrievalRequest
+from router.retrieval.base import RetrievalRequest, Retriever
 from router.retrieval.graph import GraphRetriever
+from router.retrieval.overview import OverviewRetriever
 from router.retrieval.relation_paths import RelationPath
+from router.retrieval.text2cypher.answer import GraphWithCypher
 from router.stores.snapshot import GraphSnapshot
 from router.types import Query, TextPart
 
@@ -22,7 +24,7 @@ PATH_EXACT = "path_exact@"
 
 def graph_sources(engine: Engine, sources: Sequence[str]) -> list[str]:
     """Of these sources those that follow relation paths."""
-    return [name for name in sources if isinstance(engine.sources[name].retriever, GraphRetriever)]
+    return [name for name in sources if isinstance(_innermost(engine.sources[name].retriever), GraphRetriever)]
 
 
 async def measure_paths(engine: Engine, questions: Sequence[Question], source: str, progress: Callable[[], None]) -> Measured:
@@ -30,7 +32,7 @@ async def measure_paths(engine: Engine, questions: Sequence[Question], source: s
 
     Also by the number of hops, where the set has it: `path_exact@1/2-hop`.
     """
-    retriever = engine.sources[source].retriever
+    retriever = _innermost(engine.sources[source].retriever)
     if not isinstance(retriever, GraphRetriever):
         raise InvalidInput(f"the source {source!r} follows no relation paths", field="source")
     measured = Measured(Run(RELATION_PATHS, Options(sources=(source,))))
@@ -47,6 +49,12 @@ async def measure_paths(engine: Engine, questions: Sequence[Question], source: s
                     measured.values.setdefault(name, {})[question.id] = float(any(exact[:cut]))
         progress()
     return measured
+
+
+def _innermost(retriever: Retriever) -> Retriever:
+    while isinstance(retriever, OverviewRetriever | GraphWithCypher):
+        retriever = retriever.inner
+    return retriever
 
 
 def is_exact(path: RelationPath, snapshot: GraphSnapshot, answers: Sequence[str]) -> bool:

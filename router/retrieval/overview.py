@@ -31,12 +31,12 @@ class OverviewRetriever:
 
     def __init__(self, name: str, inner: Retriever, mirror: GraphMirror, summaries: CommunitySummaries) -> None:
         self._name = name
-        self._inner = inner
+        self.inner = inner
         self._mirror = mirror
         self._summaries = summaries
 
     async def search(self, request: RetrievalRequest) -> Retrieved:
-        found = await self._inner.search(request)
+        found = await self.inner.search(request)
         asked = overview_asked(request.query)
         if asked is None:
             return found

@@ -85,7 +85,7 @@ async def test_the_graph_finds_the_second_hop_with_its_path(service: Service) ->
     async with service.client() as client:
         retrieval = await client.retrieve(MULTI_HOP, sources=["graph"])
     by_name = {item.uri: item for item in retrieval.evidence}
-    assert list(by_name)[:2] == ["incident-12.md", "aster.md"]
+    assert set(list(by_name)[:2]) == {"incident-12.md", "aster.md"}
     assert [step.object for step in by_name["weld.md"].provenance[0].path] == ["Incident 12", "Aster Foundry", "Jonas Weld"]
 
 

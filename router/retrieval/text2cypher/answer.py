@@ -115,7 +115,7 @@ class GraphWithCypher:
 
     def __init__(self, name: str, graph: Retriever, writer: CypherWriter, mirror: GraphMirror) -> None:
         self._name = name
-        self._graph = graph
+        self.inner = graph
         self._writer = writer
         self._mirror = mirror
         self._schemas: dict[str, tuple[GraphSnapshot, GraphSchema]] = {}
@@ -123,10 +123,10 @@ class GraphWithCypher:
     async def search(self, request: RetrievalRequest) -> Retrieved:
         if request.query.filter or not request.query.text.strip():
             # Facts carry no metadata, so a filtered question is answered from passages only.
-            return await self._graph.search(request)
+            return await self.inner.search(request)
         querying = asyncio.create_task(self._evidence(request), name="text2cypher")
         try:
-            retrieved = await self._graph.search(request)
+            retrieved = await self.inner.search(request)
             evidence, links, problem = await querying
         finally:
             querying.cancel()

@@ -9,7 +9,7 @@ from router.errors import ConfigurationError, InvalidInput
 from router.experiments.ablation import VARIANTS, Variant, parse_variant, planned_variants
 from router.experiments.dataset import Dataset
 from router.experiments.scratch import scratch_folder
-from router.settings import CrossEncoderSettings, GraphSource, ModelSettings, RerankSettings, Settings, VectorSource
+from router.settings import GraphSource, RerankSettings, Settings, VectorSource
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def test_what_shapes_the_corpus_leads_to_another(dataset: Dataset) -> None:
 def test_only_what_changes_something_is_planned() -> None:
     names = [variant.name for variant, _ in planned_variants(Settings(), [], [])]
     assert "no entities" in names
-    assert "no rerank" not in names
-    reranking = Settings(models=ModelSettings(cross_encoder=CrossEncoderSettings(model="m")), rerank=RerankSettings(method="cross_encoder"))
-    assert "no rerank" in [variant.name for variant, _ in planned_variants(reranking, [], [])]
+    assert "no rerank" in names
+    as_fused = Settings(rerank=RerankSettings(method="none"))
+    assert "no rerank" not in [variant.name for variant, _ in planned_variants(as_fused, [], [])]
 
 
 def test_own_variants_join_and_some_can_be_chosen() -> None:
