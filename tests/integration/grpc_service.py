@@ -34,6 +34,7 @@ PASSAGE = Evidence(
     headings=("Harbour", "Lights"),
     metadata={"year": 2024, "tags": ("light", "harbour"), "ratio": 0.5, "draft": False, "author": "Ada"},
     recorded=True,
+    shares={"vector": 0.75, "graph": 0.25},
 )
 
 

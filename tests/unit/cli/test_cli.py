@@ -24,7 +24,15 @@ from router.types import Condition, EvidenceKind, Filter, Notice, Provenance, Qu
 from tests.integration.grpc_service import PASSAGE, Service, SmallApp, running
 
 QUESTION = "Who keeps the lantern?"
-WEB_PAGE = replace(PASSAGE, id="page", kind=EvidenceKind.WEB_PAGE, document_id="", uri="https://example.org/lantern", title="A page")
+WEB_PAGE = replace(
+    PASSAGE,
+    id="page",
+    kind=EvidenceKind.WEB_PAGE,
+    document_id="",
+    uri="https://example.org/lantern",
+    title="A page",
+    text="A page about lanterns.",
+)
 
 
 async def invoke(*arguments: str, stdin: str | None = None, env: dict[str, str] | None = None) -> Any:
