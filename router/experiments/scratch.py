@@ -21,7 +21,7 @@ from router.settings import GraphSource, ReplayProvider, Settings, SourceSetting
 
 FACTS_NAME = "facts.tsv"
 TENANT = "default"
-FORMAT = 4
+FORMAT = 5
 """Raise it when the meaning of an ingested corpus changes in a way that neither settings nor version show."""
 
 Progress = Callable[[int, int], None]
