@@ -19,7 +19,7 @@ def of_answer(answer: Answer) -> Document:
         **of_retrieval(answer.retrieval),
         "generator": answer.generator,
         "timings": _timings(answer.timings),
-        "warnings": _notices(answer.notices),
+        "warnings": of_notices(answer.notices),
     }
 
 
@@ -29,7 +29,7 @@ def of_retrieval(retrieval: Retrieval) -> Document:
         "evidence": [_evidence(item) for item in retrieval.evidence],
         "sources": [_report(report) for report in retrieval.sources],
         "timings": _timings(retrieval.timings),
-        "warnings": _notices(retrieval.notices),
+        "warnings": of_notices(retrieval.notices),
     }
 
 
@@ -37,7 +37,7 @@ def of_routing(decision: RouteDecision, alternatives: Sequence[RouteDecision] = 
     return {
         "decision": of_decision(decision),
         "alternatives": [of_decision(alternative) for alternative in alternatives],
-        "warnings": _notices(notices),
+        "warnings": of_notices(notices),
     }
 
 
@@ -78,7 +78,7 @@ def of_stats(stats: CorpusStats) -> Document:
         "chunk_count": stats.chunk_count,
         "vector_count": stats.vector_count,
         "graph": dict(stats.graph),
-        "warnings": _notices(stats.notices),
+        "warnings": of_notices(stats.notices),
     }
 
 
@@ -118,7 +118,7 @@ def _report(report: SourceReport) -> Document:
     }
 
 
-def _notices(notices: Sequence[Notice]) -> list[Document]:
+def of_notices(notices: Sequence[Notice]) -> list[Document]:
     return [{"reason": notice.reason, "message": notice.message} for notice in notices]
 
 

@@ -21,13 +21,15 @@ from router.cli.failures import FAILED, told
 from router.cli.options import DEFAULT_TARGET, Json, Key, Target, Tls, connected, print_json
 from router.corpus.base import Acknowledgement, DocumentState, Failure, Upload
 from router.corpus.discover import FoundFile, discover
-from router.types import MetadataValue
+from router.types import MetadataValue, Notice
 
 MAX_FILE_BYTES = 63 * 1024 * 1024
 """Larger files are refused here: the service takes 64 MiB in one message, and a message that is too large ends the whole stream."""
 DEFAULT_TIMEOUT_S = 60.0
 Metadata = Mapping[str, Mapping[str, MetadataValue]]
 """By pattern of the document's name."""
+OF_FACTS = "OPENIE_"
+"""How the reasons of the corpus's notices begin that tell of facts read from passages, or imported."""
 FINAL = {DocumentState.SEARCHABLE, DocumentState.UNCHANGED, DocumentState.FAILED}
 
 Paths = Annotated[
@@ -78,6 +80,7 @@ def ingest(
     """Send files to the service. Exit code 1 when some were not taken; each of them is named with its reason.
 
     A document's name is its path below the given folder, or the name of the given file. Sending a name again replaces the document.
+    A .tsv file holds facts; a .jsonl file holds facts that somebody read from the passages of other documents.
     """
     tally, started = Tally(), time.monotonic()
     by_pattern = _metadata(metadata) if metadata else {}
@@ -100,7 +103,8 @@ def ingest(
                 tally.note(acknowledgement)
                 if acknowledgement.state in FINAL:
                     bars.advance(done)
-    _report(tally, time.monotonic() - started, as_json)
+            notices = [notice for notice in client.corpus_stats().notices if notice.reason.startswith(OF_FACTS)]
+    _report(tally, notices, time.monotonic() - started, as_json)
     if tally.failures:
         raise typer.Exit(FAILED)
 
@@ -168,7 +172,7 @@ def _bars() -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
-def _report(tally: Tally, seconds: float, as_json: bool) -> None:
+def _report(tally: Tally, notices: Sequence[Notice], seconds: float, as_json: bool) -> None:
     searchable, unchanged, failed = (
         tally.count(state) for state in (DocumentState.SEARCHABLE, DocumentState.UNCHANGED, DocumentState.FAILED)
     )
@@ -182,6 +186,7 @@ def _report(tally: Tally, seconds: float, as_json: bool) -> None:
                 "chunk_count": tally.chunk_count,
                 "seconds": round(seconds, 3),
                 "documents_per_s": round(len(tally.states) / seconds, 3),
+                "warnings": documents.of_notices(notices),
             }
         )
         return
@@ -191,3 +196,4 @@ def _report(tally: Tally, seconds: float, as_json: bool) -> None:
         f"{len(tally.states)} documents in {seconds:.1f} s: {searchable} searchable ({tally.chunk_count} passages), "
         f"{unchanged} unchanged, {failed} not taken"
     )
+    render.show_notices(render.screen(), notices)

@@ -22,7 +22,8 @@ from router.fence import inert
 from router.models.base import LanguageModel, Message
 from router.models.usage import Usage, metered
 from router.settings import OpenIESettings
-from router.stores.statements import Reply, Statement, StatementStore
+from router.stores.base import Statement
+from router.stores.statements import Reply, StatementStore
 from router.types import Chunk, Notice
 
 PROMPT_VERSION = 1

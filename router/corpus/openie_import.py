@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from router.corpus.base import Triple
 from router.corpus.text import LoadedDocument, check_length, decode, normalise, rejected
-from router.stores.statements import Statement
+from router.stores.base import Statement
 from router.types import Chunk
 
 Rows = dict[str, tuple[Statement, ...]]

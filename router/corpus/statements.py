@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import structlog
 
@@ -17,7 +16,8 @@ from router.corpus.openie_import import names_of
 from router.corpus.subjects import is_name
 from router.models.base import Recognised, RecognisedName, RecognisedRelation
 from router.names import bare_name, folded, name_key, without_article
-from router.stores.statements import Statement, StatementStore
+from router.stores.base import Statement
+from router.stores.statements import StatementStore
 from router.types import Chunk, Notice, Span
 
 STATED = "STATED"
@@ -88,27 +88,24 @@ class PassageStatements:
 
 
 def checked(chunk: Chunk, statements: Sequence[Statement], limit: int = MAX_FACTS) -> Checked:
-    """The first `limit` statements whose two ends stand in the passage, or in its title or headings, in whatever case and accents."""
-    find = partial(_places, folded(chunk.text))
-    shown = folded(embedded_text(chunk))
+    """The first `limit` statements between names that stand in the passage, or in its title or headings, in whatever case and accents."""
+    places = _Places(chunk)
     names: dict[RecognisedName, None] = {}
     relations: dict[tuple[str, str, str], RecognisedRelation] = {}
     left_out: Counter[str] = Counter()
     for said in statements:
         subject, end = without_article(bare_name(said[0])), without_article(bare_name(said[2]))
         relation = " ".join(said[1].split())
+        fault = _fault(subject, relation, end) or places.fault(subject) or places.fault(end)
         key = (name_key(subject), relation.casefold(), name_key(end))
-        fault = _fault(subject, relation, end) or next(
-            (fault for name in (subject, end) if (fault := _not_borne_out(chunk, shown, name))), ""
-        )
         if not fault and key not in relations and len(relations) >= limit:
             fault = "TOO_MANY"
         if fault:
             left_out[fault] += 1
             continue
-        (subject_name, *more_subjects), (end_name, *more_ends) = (_written(chunk, name, find(name)) for name in (subject, end))
-        relations.setdefault(key, RecognisedRelation(subject_name, relation, end_name))
-        names.update(dict.fromkeys(name for name in (subject_name, *more_subjects, end_name, *more_ends) if name.span != _NOWHERE))
+        ends = places.of(subject), places.of(end)
+        relations.setdefault(key, RecognisedRelation(ends[0][0], relation, ends[1][0]))
+        names.update(dict.fromkeys(name for found in ends for name in found if name.span != _NOWHERE))
     return Checked(tuple(names), tuple(relations.values()), left_out)
 
 
@@ -122,47 +119,54 @@ _NOWHERE = Span(0, 0)
 
 
 def _fault(subject: str, relation: str, end: str) -> str:
+    """Why this cannot be a fact, whatever the passage says; empty when it can."""
     if not (is_name(subject) and is_name(end) and relation):
         return "EMPTY"
     if name_key(subject) in _PRONOUNS or name_key(end) in _PRONOUNS:
         return "PRONOUN"
-    if not (_is_like_a_name(subject) and _is_like_a_name(end)):
-        return "NOT_A_NAME"
-    if (
-        max(len(subject.split()), len(end.split())) > MAX_END_WORDS
-        or len(relation) > MAX_RELATION_CHARS
-        or len(relation.split()) > MAX_RELATION_WORDS
-    ):
+    words = max(len(subject.split()), len(end.split()))
+    if words > MAX_END_WORDS or len(relation) > MAX_RELATION_CHARS or len(relation.split()) > MAX_RELATION_WORDS:
         return "TOO_LONG"
     return "SAME_ENDS" if name_key(subject) == name_key(end) else ""
+
+
+class _Places:
+    """Where names stand in a passage."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._text = chunk.text
+        self._shown = embedded_text(chunk)
+        self._folded = {text: folded(text) for text in (self._text, self._shown)}
+
+    def of(self, name: str) -> list[RecognisedName]:
+        """The name as the passage writes it, wherever it does; if nowhere, as the title or a heading does."""
+        if spans := self._spans(self._text, name):
+            return [RecognisedName(self._words(self._text, span), STATED, span) for span in spans]
+        return [RecognisedName(self._words(self._shown, span), STATED, _NOWHERE) for span in self._spans(self._shown, name)[:1]]
+
+    def fault(self, name: str) -> str:
+        """Why the passage does not bear the name out; empty when it does."""
+        found = self.of(name)
+        if not found:
+            return "NOT_IN_PASSAGE"
+        if not any(_is_like_a_name(written.text) for written in found):
+            return "NOT_A_NAME"
+        return "SENTENCE" if len(name.split()) >= SENTENCE_WORDS and any(map(self._is_sentence, found)) else ""
+
+    def _is_sentence(self, written: RecognisedName) -> bool:
+        place = written.span
+        before, after = self._text[: place.start].rstrip()[-1:], self._text[place.end : place.end + 1]
+        return place != _NOWHERE and before in ("", ".", "!", "?") and after in (".", "!", "?")
+
+    def _spans(self, text: str, name: str) -> list[Span]:
+        """At word boundaries."""
+        words = r"\s+".join(map(re.escape, folded(name).split()))
+        return [Span(*match.span()) for match in re.finditer(rf"(?<!\w){words}(?!\w)", self._folded[text], re.IGNORECASE)]
+
+    def _words(self, text: str, span: Span) -> str:
+        return " ".join(text[span.start : span.end].split())
 
 
 def _is_like_a_name(text: str) -> bool:
     """Whether it has letters, and a capital among them where its script has any: no bare number, and no ordinary words."""
     return any(map(str.isalpha, text)) and (text != text.lower() or text == text.upper())
-
-
-def _not_borne_out(chunk: Chunk, shown: str, name: str) -> str:
-    if not _places(shown, name):
-        return "NOT_IN_PASSAGE"
-    return "SENTENCE" if len(name.split()) >= SENTENCE_WORDS and _is_sentence(chunk.text, name) else ""
-
-
-def _is_sentence(text: str, name: str) -> bool:
-    for place in _places(folded(text), name):
-        before, after = text[: place.start].rstrip()[-1:], text[place.end : place.end + 1]
-        if before in ("", ".", "!", "?") and after in (".", "!", "?"):
-            return True
-    return False
-
-
-def _places(text: str, name: str) -> list[Span]:
-    """Where a name stands in a folded text, at word boundaries."""
-    words = r"\s+".join(map(re.escape, folded(name).split()))
-    return [Span(*match.span()) for match in re.finditer(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)]
-
-
-def _written(chunk: Chunk, name: str, places: Sequence[Span]) -> list[RecognisedName]:
-    """The name as the passage writes it, wherever it does."""
-    found = [RecognisedName(" ".join(chunk.text[place.start : place.end].split()), STATED, place) for place in places]
-    return found or [RecognisedName(name, STATED, _NOWHERE)]

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from router.types import NO_FILTER, Chunk, Entity, Fact, Filter, Matrix, Mention, Scalar, Vector
 
+Statement = tuple[str, str, str]
+"""Subject, relation and object, in words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:

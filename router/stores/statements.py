@@ -32,11 +32,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from router.stores.base import Statement
 from router.stores.documents import DocumentState
 from router.stores.journal_schema import DELETING, documents_table, tables
 
-Statement = tuple[str, str, str]
-"""Subject, relation, object."""
 Connections = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 _KEYS_PER_QUERY = 5_000
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from router.errors import ModelUnavailable
 from router.models.base import Message
+from router.models.usage import note_reply
 
 Reply = str | Exception | Sequence[str | Exception]
 
@@ -44,7 +45,9 @@ class ScriptedLanguageModel:
         for piece in pieces:
             if isinstance(piece, Exception):
                 raise piece
-        return "".join(str(piece) for piece in pieces)
+        reply = "".join(str(piece) for piece in pieces)
+        note_reply(sum(len(message.text.split()) for message in messages), len(reply.split()))  # a word is a token here
+        return reply
 
     async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
         finished = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from router.corpus.base import Acknowledgement, CorpusObserver, DocumentState, GraphBuilder, Upload
 from router.corpus.chunk import document_id
 from router.corpus.graph_builder import NameGraphBuilder
+from router.corpus.openie import FactExtractor
 from router.corpus.service import Corpus
 from router.errors import InternalError, InvalidInput, NotFound, StoreUnavailable
 from router.settings import CorpusSettings, JournalSettings, MilvusSettings, WalkSettings
@@ -54,6 +55,7 @@ class World:
     settings: CorpusSettings = field(default_factory=lambda: CorpusSettings(chunk_tokens=32, chunk_overlap_tokens=4, batch_chunks=4))
     patience_s: float = 5.0
     builder: GraphBuilder | None = None
+    extractor: Callable[[Journal], FactExtractor] | None = None
 
     @asynccontextmanager
     async def open(self, *, start: bool = True) -> AsyncIterator[tuple[Corpus, Journal]]:
@@ -62,7 +64,16 @@ class World:
         builder = self.builder or NameGraphBuilder(mirror, journal)
         observers: tuple[CorpusObserver, ...] = (mirror, self.log)
         corpus = Corpus(
-            self.settings, journal, self.vectors, self.graph, self.embedder, SimpleRecogniser(), builder, observers, self.patience_s
+            self.settings,
+            journal,
+            self.vectors,
+            self.graph,
+            self.embedder,
+            SimpleRecogniser(),
+            builder,
+            observers,
+            self.patience_s,
+            self.extractor(journal) if self.extractor is not None else None,
         )
         try:
             if start:
