@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
-from spacy.lang.en.stop_words import STOP_WORDS
-
 from router.corpus.text import Heading
 from router.types import Span
 
@@ -80,6 +78,9 @@ def _is_heading(line: str) -> bool:
 
 def _is_title_case(words: str) -> bool:
     """`Terms of Use`: two words at least, capitalised but for the small ones."""
+    # Imported here: the command line looks at formats too, and must not wait for spaCy.
+    from spacy.lang.en.stop_words import STOP_WORDS
+
     rest = [word for word in words.split() if word.casefold() not in STOP_WORDS]
     return len(rest) > 1 and all(word[0].isupper() or word[0].isdigit() or not word[0].isalnum() for word in rest)
 
