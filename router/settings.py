@@ -219,10 +219,10 @@ class OpenIESettings(Concern):
 
     enabled: bool = False
     """Costs a call of the language model for every few new passages; so only when asked for."""
-    batch_passages: int = Field(default=6, ge=1, le=64)
+    batch_passages: int = Field(default=4, ge=1, le=64)
     """Passages in one call at most; fewer where more would not fit into the model's context."""
-    max_reply_tokens: int = Field(default=1500, ge=64)
-    """Longest reply, in tokens; some 200 are used for a passage."""
+    max_reply_tokens: int = Field(default=2000, ge=64)
+    """Longest reply, in tokens; 200 to 400 are used for a passage."""
 
 
 class CorpusSettings(Concern):
