@@ -153,6 +153,9 @@ def _recognised_names(chunks: Sequence[Chunk], recognised: Sequence[Recognised])
         for relation in seen.relations:
             if is_name(relation.subject.text) and is_name(relation.object.text):
                 ends = entity_id(relation.subject.text), entity_id(relation.object.text)
+                # An end may stand in a heading only, where nothing mentions it.
+                for end, name in zip(ends, (relation.subject, relation.object), strict=True):
+                    entities.setdefault(end, Entity(end, bare_name(name.text), name.kind))
                 facts.append(_fact(ends[0], relation.relation, ends[1], chunk.document_id, chunk.id))
     return list(entities.values()), mentions, list({fact.id: fact for fact in facts}.values())
 

@@ -141,6 +141,16 @@ async def test_what_the_passage_does_not_bear_out_is_left_out_and_counted(tmp_pa
     assert told == f"since the start 1 facts were kept; left out: {why}"
 
 
+async def test_a_name_that_stands_in_a_part_of_the_title_only_is_an_entity_too(tmp_path: Path) -> None:
+    world = Library(tmp_path, Reader([reply({1: [("oster & sons", "works in", "harbour")]})]))
+    async with world.open() as (corpus, _):
+        await ingest(corpus, CRANE)
+        content = await world.graph.load("t")
+    (fact,) = (fact for fact in content.facts if fact.relation == "works in")
+    names = {entity.id: entity.name for entity in content.entities}
+    assert (names[fact.subject_id], names[fact.object_id]) == ("Oster & Sons", "Harbour")
+
+
 async def test_only_so_many_facts_of_a_passage_are_kept(tmp_path: Path) -> None:
     world = Library(tmp_path, Reader([reply({1: [("Kiel", f"relation {n}", "Oster & Sons") for n in range(MAX_FACTS + 3)]})]))
     async with world.open() as (corpus, _):
