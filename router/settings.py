@@ -285,7 +285,7 @@ class GraphSource(Concern):
         "Also overviews: what the documents as a whole are about."
     )
     """What the source holds, in one sentence; an LLM policy reads it."""
-    hops: int = Field(default=2, ge=1, le=3)
+    hops: int = Field(default=3, ge=1, le=3)
     """Longest relation path in facts, in edges."""
     candidates: int = Field(default=20, ge=1, le=1000)
     """Items returned."""

@@ -23,10 +23,8 @@ ENTITY_SEED = 0.5
 """Weight of a named entity that no passage is about, against 1 for a named title."""
 MAX_PATHS = 5
 """Relation paths returned as evidence."""
-LEAST_COSINE = 0.2
-"""A relation path whose words are less like the question than this is left out."""
-PATH_SHARPNESS = 4
-"""How much more a path weighs that is more like the question than another."""
+LEAST_PROBABILITY = 0.001
+"""A relation path that the question less probably asks for than this is left out."""
 NAMED = "names"
 """What ties the question to a seed of this source."""
 OVERSAMPLE = 4
@@ -126,7 +124,7 @@ class GraphRetriever:
             # Facts carry no metadata, so a filtered question is answered from passages only.
             return []
         paths = await self._relation_paths.best(snapshot, names, request.query.text, MAX_PATHS)
-        return [path for path in paths if path.cosine >= LEAST_COSINE]
+        return [path for path in paths if path.probability >= LEAST_PROBABILITY]
 
     async def _passages_of(self, walked: Walked, request: RetrievalRequest) -> dict[str, tuple[Chunk, float]]:
         wanted = self._settings.candidates * (OVERSAMPLE if request.query.filter else 1)
@@ -151,8 +149,8 @@ def _seeds(snapshot: GraphSnapshot, names: Sequence[LinkedName], paths: Sequence
     """Where the walk starts: passages about a named entity, the entity itself, and the relation paths the question asks for.
 
     A name weighs its probability times its rarity. As far as it is sure that passages are about it, they are the seeds; for the rest it
-    is the entity, whose passages only mention it. Paths weigh as much as the names they start from when their words are the question's
-    (cosine 1), less the less alike they are.
+    is the entity, whose passages only mention it. Paths weigh together as much as the names when it is certain that the question asks
+    for one of them.
     """
     seeds: dict[str, float] = {}
     for name in names:
@@ -165,7 +163,6 @@ def _seeds(snapshot: GraphSnapshot, names: Sequence[LinkedName], paths: Sequence
         if surest < 1.0:
             seeds[name.entity_id] = ENTITY_SEED * weight * (1.0 - surest)
     total = sum(seeds.values())
-    alike = sum(path.cosine**PATH_SHARPNESS for path in paths)
     for path in paths:
-        seeds[path.id] = total * paths[0].cosine * path.cosine**PATH_SHARPNESS / alike
+        seeds[path.id] = total * path.probability
     return seeds

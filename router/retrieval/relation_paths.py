@@ -1,30 +1,50 @@
 """Relation paths through structured facts: from a named entity, which chain of relations does the question ask for?
 
-Without training and without a language model: enumerate the paths that leave the entity, put each in words, and compare the
-words with the question in the shared embedding space.
+Without training and without a language model: every word of the question names a relation with some probability, or none, and the
+chain is taken that explains the words best and leaves the fewest of its hops unsaid.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
 
 from router.models.base import Embedder
 from router.retrieval.base import LinkedName
+from router.retrieval.relation_question import AnswerKind, AskedChain, asked_chain
+from router.retrieval.relation_words import is_akin, relation_probabilities, share_stem, spoken, texts_of
 from router.stores.snapshot import GraphSnapshot
 from router.types import PathStep, Vector
 
-MAX_ENDS = 2_000
-"""Entities followed from one path; a hub with more is cut, in the order of ids."""
-MAX_PATHS = 2_000
-"""Paths compared for one question."""
+MAX_EXPANDED = 4_000
+"""Entities whose facts are followed for one name; the rest of a wider path is cut, longest paths first, in the order of ids."""
 MAX_CACHED = 20_000
-"""Chains of relations whose vectors are kept (30 MB)."""
+"""Words and relations whose vectors are kept (30 MB), and entities whose facts are."""
 MAX_LISTED = 15
 """Ends written out in a path's text."""
+SAMPLE = 16
+"""Ends of a path that are looked at to tell what kind of things they are; entities whose relations are looked at before."""
+
+# The score of a path is a sum of log-probabilities; what is no probability is set so that it decides between equals.
+LEAST_PROBABILITY = 0.02
+"""Of a hop that no word names, and of an answer of another kind than asked for: names and kinds are guessed."""
+SAID = 0.4
+"""A word that names a relation with this probability counts as one mention of it."""
+REPEATED = 1.5
+"""Cost of a hop whose relation the chain has oftener than the question says it; a third less when it only lacks a return."""
+ORDER = 0.6
+"""Weight of word order: the first hop is named near the name, the last near the question word."""
+LENGTH = 0.3
+"""Cost of a hop: of paths that explain the same, the shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +56,10 @@ class Hop:
 
     @property
     def words(self) -> str:
-        relation = self.relation.replace("_", " ")
-        return relation if self.forward else f"of which it is the {relation}"
+        return spoken(self.relation) if self.forward else f"is the {spoken(self.relation)} of"
+
+
+Chain = tuple[Hop, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +67,11 @@ class RelationPath:
     """Where a chain of relations leads from an entity."""
 
     start: LinkedName
-    hops: tuple[Hop, ...]
+    hops: Chain
     ends: tuple[str, ...]
     """Entity ids, sorted by name."""
-    cosine: float = 0.0
+    probability: float = 0.0
+    """That the question asks for it; what is missing to 1 over all paths is that it asks for none of them."""
 
     @property
     def id(self) -> str:
@@ -59,7 +82,7 @@ class RelationPath:
     def text(self, snapshot: GraphSnapshot) -> str:
         names = [snapshot.entity(end).name for end in self.ends]
         listed = ", ".join(names[:MAX_LISTED]) + (f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else "")
-        return f"{self.start.name}: {', then '.join(_spoken(hop) for hop in self.hops)}: {listed}."
+        return f"{self.start.name}: {', then '.join(hop.words for hop in self.hops)}: {listed}."
 
     def steps(self, snapshot: GraphSnapshot) -> tuple[PathStep, ...]:
         """The chain with its last end by name; what lies between is written `...` where it is many."""
@@ -71,85 +94,266 @@ class RelationPath:
         )
 
 
-def _spoken(hop: Hop) -> str:
-    relation = hop.relation.replace("_", " ")
-    return relation if hop.forward else f"is the {relation} of"
-
-
 class RelationPaths:
     """Finds the relation paths that a question asks for.
 
     Args:
-        embedder: The shared embedding space.
+        embedder: The shared embedding space; single words and relations are embedded, and kept.
         hops: Longest path, in relations.
     """
 
     def __init__(self, embedder: Embedder, hops: int) -> None:
         self._embedder = embedder
         self._hops = hops
-        # Chains of relations are few and come again with every question about the same kind of thing.
+        # Questions are made of few words, and relations come again with every question about the same kind of thing.
         self._vectors: dict[str, Vector] = {}
+        self._around: WeakKeyDictionary[GraphSnapshot, _Around] = WeakKeyDictionary()
 
     async def best(self, snapshot: GraphSnapshot, linked: Sequence[LinkedName], question: str, limit: int) -> list[RelationPath]:
-        """The paths whose words are most like the question's, best first.
-
-        The names are taken out of the question before it is compared: they say where a path starts, not which relation is asked
-        for (with them left in, the right path is found first a third less often on MetaQA). So this embeds a text of its own,
-        and only when a named entity has structured facts.
-        """
-        paths = [path for name in linked for path in _leaving(snapshot, name, self._hops)][:MAX_PATHS]
-        if not paths:
-            return []
-        asked = question
+        """The likeliest paths first. Only questions that name an entity with structured facts cost anything."""
+        scored: list[tuple[float, RelationPath]] = []
         for name in linked:
-            asked = asked.replace(name.surface, "")
-        asked_vector, cosine_of = (await self._embedder.embed([asked]))[0], {}
-        for words, vector in (await self._embed_chains({_words(path.hops) for path in paths})).items():
-            cosine_of[words] = float(vector @ asked_vector)
-        scored = [replace(path, cosine=cosine_of[_words(path.hops)]) for path in paths]
-        return sorted(scored, key=lambda path: (-path.cosine, len(path.hops), path.id))[:limit]
+            neighbourhood = Neighbourhood(snapshot, name.entity_id, self._around.setdefault(snapshot, {}))
+            relations = neighbourhood.relations(self._hops)
+            asked = asked_chain(question, name.surface)
+            if not relations or not asked.words:
+                continue
+            texts = {word.text for word in asked.words} | ({asked.noun} if asked.noun else set())
+            vectors = await self._embed(texts.union(*map(texts_of, relations)))
+            reading = _Reading(asked, relations, vectors)
+            prior = math.log(name.probability)
+            scored += [
+                (prior + reading.score(chain, neighbourhood.kind_after(chain[-1])), RelationPath(name, chain, tuple(ends)))
+                for chain, ends in neighbourhood.chains(reading, self._hops).items()
+            ]
+            scored.append((prior + reading.none, RelationPath(name, (), ())))
+        best = _most_probable(scored)[:limit]
+        return [replace(path, ends=_by_name(snapshot, path.ends)) for path in best]
 
-    async def _embed_chains(self, chains: set[str]) -> dict[str, Vector]:
-        unknown = sorted(chains - self._vectors.keys())
+    async def _embed(self, texts: set[str]) -> Mapping[str, Vector]:
+        unknown = sorted(texts - self._vectors.keys())
         if unknown:
             vectors = await self._embedder.embed(unknown)
             if len(self._vectors) + len(unknown) > MAX_CACHED:
-                self._vectors.clear()
+                self._vectors = {text: self._vectors[text] for text in texts & self._vectors.keys()}
             self._vectors.update(zip(unknown, vectors, strict=True))
-        return {chain: self._vectors[chain] for chain in chains}
+        return self._vectors
 
 
-def _words(hops: tuple[Hop, ...]) -> str:
-    return ", ".join(hop.words for hop in hops)
+def _most_probable(scored: Sequence[tuple[float, RelationPath]]) -> list[RelationPath]:
+    if not scored:
+        return []
+    odds = np.exp(np.array([score for score, _ in scored]) - max(score for score, _ in scored))
+    probable = zip((odds / odds.sum()).tolist(), (path for _, path in scored), strict=True)
+    paths = [replace(path, probability=probability) for probability, path in probable if path.hops]
+    return sorted(paths, key=lambda path: (-path.probability, len(path.hops), path.id))
 
 
-def _leaving(snapshot: GraphSnapshot, start: LinkedName, hops: int) -> list[RelationPath]:
-    paths: list[RelationPath] = []
-    frontier: dict[tuple[Hop, ...], set[str]] = {(): {start.entity_id}}
-    for _ in range(hops):
-        reached: dict[tuple[Hop, ...], set[str]] = defaultdict(set)
-        for chain, ends in frontier.items():
-            for end in sorted(ends)[:MAX_ENDS]:
-                for hop, other in _hops_from(snapshot, end):
-                    # Going straight back the same relation finds siblings of the start, never the start itself.
-                    if other != start.entity_id:
-                        reached[(*chain, hop)].add(other)
-        frontier = dict(reached)
-        paths += [RelationPath(start, chain, tuple(_by_name(snapshot, ends))) for chain, ends in sorted(frontier.items(), key=_order)]
-    return paths
+def _by_name(snapshot: GraphSnapshot, ids: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted(ids, key=lambda end: (snapshot.entity(end).name, end)))
 
 
-def _order(item: tuple[tuple[Hop, ...], set[str]]) -> list[tuple[str, bool]]:
-    return [(hop.relation, hop.forward) for hop in item[0]]
+@dataclass(frozen=True, slots=True)
+class EndKind:
+    """What the things look like to which a relation leads; each a share of them, 0 to 1."""
+
+    proper: float
+    """Written like the name of somebody."""
+    time: float
+    """Years and dates."""
+    breadth: float
+    """How many kinds of relations meet in them, against the entity with the most: things have many, their values one."""
 
 
-def _hops_from(snapshot: GraphSnapshot, entity_id: str) -> Iterable[tuple[Hop, str]]:
-    for fact in snapshot.facts_of.get(entity_id, ()):
-        if fact.subject_id == entity_id:
-            yield Hop(fact.relation, True), fact.object_id
-        else:
-            yield Hop(fact.relation, False), fact.subject_id
+_PROPER = re.compile(r"[^\W\d_a-z][\w.'’-]*(?: [^\W\d_a-z][\w.'’-]*){1,2}")
+_TIME = re.compile(r"\d{3,4}(?:-\d\d){0,2}")
 
 
-def _by_name(snapshot: GraphSnapshot, ids: set[str]) -> list[str]:
-    return sorted(ids, key=lambda end: (snapshot.entity(end).name, end))
+_Around = dict[str, Mapping[Hop, Sequence[str]]]
+"""The entities one hop away, by entity and hop."""
+
+
+class Neighbourhood:
+    """What can be reached from an entity over structured facts.
+
+    Args:
+        snapshot: The graph.
+        start: Id of the entity.
+        known: What was read of this snapshot before; hubs are met with almost every question.
+    """
+
+    def __init__(self, snapshot: GraphSnapshot, start: str, known: _Around) -> None:
+        self._snapshot = snapshot
+        self._start = start
+        self._known = known
+        self._broadest = 1
+        self._ends: dict[Hop, set[str]] = defaultdict(set)
+        self._kinds: dict[Hop, EndKind] = {}
+
+    def relations(self, hops: int) -> list[str]:
+        """Names of the relations on the way, sorted; of many entities of a kind some are looked at."""
+        frontier, found = [self._start], set[str]()
+        for _ in range(hops):
+            reached: dict[Hop, list[str]] = defaultdict(list)
+            for entity in frontier:
+                for hop, others in self.around(entity).items():
+                    reached[hop] += others[:SAMPLE]
+            found |= {hop.relation for hop in reached}
+            for hop, others in reached.items():
+                self._ends[hop].update(others)
+            frontier = sorted({other for others in reached.values() for other in sorted(others)[:SAMPLE]})
+        return sorted(found)
+
+    def chains(self, reading: _Reading, hops: int) -> dict[Chain, set[str]]:
+        """Ends by chain: every single hop, and every longer chain that the question may ask for."""
+        chains: dict[Chain, set[str]] = {}
+        frontier: dict[Chain, set[str]] = {(): {self._start}}
+        left = MAX_EXPANDED
+        for length in range(1, hops + 1):
+            reached: dict[Chain, set[str]] = defaultdict(set)
+            for chain in sorted(frontier, key=lambda chain: (len(frontier[chain]), [(hop.relation, hop.forward) for hop in chain])):
+                followed = {True: set[Hop](), False: set[Hop]()}
+                for entity in sorted(frontier[chain])[:left]:
+                    left -= 1
+                    for hop, others in self.around(entity).items():
+                        if hop not in followed[True] and hop not in followed[False]:
+                            followed[length == 1 or reading.is_conceivable((*chain, hop))].add(hop)
+                        if hop in followed[True]:
+                            reached[(*chain, hop)].update(others)
+            for chain, ends in reached.items():
+                self._ends[chain[-1]].update(sorted(ends)[:SAMPLE])
+                ends.difference_update({self._start}, _siblings_of(chain, chains))
+            reached = {chain: ends for chain, ends in reached.items() if ends}
+            chains |= reached
+            frontier = {chain: ends for chain, ends in reached.items() if reading.is_conceivable(chain)}
+        return chains
+
+    def around(self, entity: str) -> Mapping[Hop, Sequence[str]]:
+        """The entities one hop away, by hop."""
+        around = self._known.get(entity)
+        if around is None:
+            if len(self._known) >= MAX_CACHED:
+                self._known.clear()
+            self._known[entity] = around = self._read(entity)
+        self._broadest = max(self._broadest, len(around))
+        return around
+
+    def _read(self, entity: str) -> Mapping[Hop, Sequence[str]]:
+        around: dict[Hop, list[str]] = defaultdict(list)
+        for fact in self._snapshot.facts_of.get(entity, ()):
+            forward = fact.subject_id == entity
+            around[Hop(fact.relation, forward)].append(fact.object_id if forward else fact.subject_id)
+        return dict(around)
+
+    def kind_after(self, hop: Hop) -> EndKind:
+        """Of all things that this hop led to so far, not of one path's ends: those are often one, and one may be written oddly."""
+        if hop not in self._kinds:
+            some = sorted(self._ends[hop])[:SAMPLE]
+            names = [self._snapshot.entity(end).name for end in some]
+            self._kinds[hop] = EndKind(
+                proper=sum(_PROPER.fullmatch(name) is not None for name in names) / len(names),
+                time=sum(_TIME.fullmatch(name) is not None for name in names) / len(names),
+                breadth=min(1.0, sum(len(self.around(end)) for end in some) / len(some) / self._broadest),
+            )
+        return self._kinds[hop]
+
+
+class _Reading:
+    """One question against the relations around one name."""
+
+    def __init__(self, asked: AskedChain, relations: Sequence[str], vectors: Mapping[str, Vector]) -> None:
+        self._asked = asked
+        self._column = {relation: column for column, relation in enumerate(relations)}
+        self._named = relation_probabilities([word.text for word in asked.words], relations, vectors)
+        # What `which city` asks for is judged by the kind of the ends, and not twice.
+        self._telling = np.array([word.text != asked.noun for word in asked.words])
+        # What `which city` asks for is judged by the kind of the ends, and not twice.
+        self._telling = np.array([word.text != asked.noun for word in asked.words])
+        self._places = np.array([word.place for word in asked.words])
+        self._noun = relation_probabilities([asked.noun], relations, vectors)[0] if asked.noun else None
+        self._mentions = {relation: self._count_mentions(relation) for relation in relations}
+        self._likely = {relation: float(self._named[:, column].max()) > LEAST_PROBABILITY for relation, column in self._column.items()}
+        self.none = float(np.log(self._named[self._telling, -1]).sum())
+        """Score of asking for no path: no word names a relation."""
+
+    def is_conceivable(self, chain: Chain) -> bool:
+        """Whether a longer chain is worth following: all its relations are named, and at most one oftener than the question has it."""
+        return all(self._likely.get(hop.relation, False) for hop in chain) and self._unsaid(chain) <= 1
+
+    def score(self, chain: Chain, kind: EndKind) -> float:
+        """Log-probability, up to a constant, that the question asks for this chain."""
+        columns = [self._column[hop.relation] for hop in chain]
+        explained = np.log(np.maximum(self._named[:, columns].max(axis=1), self._named[:, -1]))[self._telling].sum()
+        said = sum(_log(float(self._named[:, column].max())) for column in set(columns))
+        missing_return = 1 if self._asked.says_again and not _returns(chain) else 0
+        repeated = REPEATED * (self._unsaid(chain) + missing_return * 2 / 3 + self._overheard(chain) / 3)
+        return float(explained) + said - repeated + self._answers(chain, kind) + ORDER * self._in_order(columns) - LENGTH * len(chain)
+
+    def _answers(self, chain: Chain, kind: EndKind) -> float:
+        """Whether the ends are of the kind that is asked for."""
+        match self._asked.kind:
+            case AnswerKind.PERSON:
+                return _log(kind.proper)
+            case AnswerKind.TIME:
+                return _log(kind.time)
+        if self._noun is None:
+            return 0.0
+        # `Which language` names the relation that leads there; `which film` none of them, so it asks for the things themselves.
+        last = chain[-1]
+        by_relation = float(self._noun[self._column[last.relation]]) if last.forward else 0.0
+        return _log(by_relation + float(self._noun[-1]) * kind.breadth)
+
+    def _in_order(self, columns: Sequence[int]) -> float:
+        """1 when the first relation is said nearer to the name and the last nearer to the question word, -1 the other way round."""
+        first, last = columns[0], columns[-1]
+        if first == last:
+            return 0.0
+        near_name = self._distance(last, self._asked.name_place) - self._distance(first, self._asked.name_place)
+        near_question = self._distance(first, self._asked.question_place) - self._distance(last, self._asked.question_place)
+        return max(-1.0, min(1.0, (near_name + near_question) / 4))
+
+    def _distance(self, column: int, place: int) -> int:
+        said = self._places[self._named[:, column] > SAID / 1.3]
+        return int(np.abs(said - place).min()) if len(said) else 4
+
+    def _unsaid(self, chain: Chain) -> int:
+        """How often the chain has a relation beyond what the question says of it; a return that `also` or `same` speaks of is said."""
+        free = Counter(relation for relation in set(_returns(chain)) if self._asked.says_again)
+        uses = Counter(hop.relation for hop in chain)
+        return sum(max(0, count - free[relation] - max(1, self._mentions[relation])) for relation, count in uses.items())
+
+    def _overheard(self, chain: Chain) -> int:
+        """How often the question says a relation of the chain beyond the chain's hops."""
+        return sum(max(0, self._mentions[relation] - count) for relation, count in Counter(hop.relation for hop in chain).items())
+
+    def _count_mentions(self, relation: str) -> int:
+        """Words side by side that name the relation are one mention: `release years`.
+
+        Only words of the relation's own stem say it again: in `who directed the film` the film resembles directing, and is no mention.
+        """
+        named = self._named[:, self._column[relation]]
+        said = named > SAID
+        if not said.any():
+            return 0
+        surest = int(named.argmax())
+        again = [is_akin(word.text, relation) or share_stem(word.text, self._asked.words[surest].text) for word in self._asked.words]
+        places: NDArray[np.int64] = self._places[said & np.array(again)]
+        return int(np.count_nonzero(np.diff(places) > 1)) + 1
+
+
+def _siblings_of(chain: Chain, ends: Mapping[Chain, set[str]]) -> set[str]:
+    """Going straight back the same relation finds the siblings of those that it came from, never those themselves."""
+    return ends.get(chain[:-2], set()) if len(chain) > 1 and _goes_back(chain[-2], chain[-1]) else set()
+
+
+def _returns(chain: Chain) -> list[str]:
+    """Relations that the chain follows there and straight back."""
+    return [one.relation for one, other in pairwise(chain) if _goes_back(one, other)]
+
+
+def _goes_back(one: Hop, other: Hop) -> bool:
+    return one.relation == other.relation and one.forward != other.forward
+
+
+def _log(probability: float) -> float:
+    return math.log(max(LEAST_PROBABILITY, probability))
