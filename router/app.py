@@ -107,7 +107,7 @@ class _Assembly:
         engine = Engine(
             sources=tuple(sources),
             follow_ups=FollowUps(self._llm),
-            prober=Prober(self._embedder, self._vectors, linker, self._probe_candidates),
+            prober=self._prober(linker),
             policies=policies,
             chain=PolicyChain([policies[name] for name in self._settings.policy_chain]),
             fusions=self._fusions(),
@@ -205,15 +205,22 @@ class _Assembly:
                         await index.load(tenant, chunks)
                 return index
 
+    def _prober(self, linker: NameLinker) -> Prober:
+        sources = self._settings.sources.values()
+        candidates = max((source.candidates for source in sources if isinstance(source, VectorSource)), default=VectorSource().candidates)
+        hops = max((source.hops for source in sources if isinstance(source, GraphSource)), default=GraphSource().hops)
+        coverage = self._lexical if isinstance(self._lexical, MemoryLexicalIndex) else None
+        paths = RelationPaths(self._embedder, hops)
+        return Prober(self._embedder, self._vectors, linker, self._mirror, paths, candidates, self._lexical, coverage)
+
     async def _open_source(self, name: str, settings: SourceSettings, linker: NameLinker) -> Source:
         retriever: Retriever
         match settings:
             case VectorSource():
                 retriever = VectorRetriever(name, settings, self._vectors, self._lexical, self._journal)
             case GraphSource():
-                paths = RelationPaths(self._embedder, settings.hops)
                 walk = self._settings.fusion.walk
-                named = GraphRetriever(name, settings, walk, self._mirror, self._passage_vectors, self._journal, paths, self._monitor)
+                named = GraphRetriever(name, settings, walk, self._mirror, self._passage_vectors, self._journal, self._monitor)
                 retriever = self._with_overviews(name, settings, named)
                 if settings.text2cypher.enabled and self._llm is not None:
                     writer = CypherWriter(self._llm, self._graph.reader, settings.text2cypher)
@@ -256,11 +263,6 @@ class _Assembly:
     def _generator(self) -> Generator:
         extractive = ExtractiveGenerator(self._embedder, self._settings.generation)
         return extractive if self._llm is None else LLMGenerator(self._llm, self._settings.generation, extractive)
-
-    @property
-    def _probe_candidates(self) -> int:
-        wanted = [source.candidates for source in self._settings.sources.values() if isinstance(source, VectorSource)]
-        return max(wanted, default=VectorSource().candidates)
 
     def _first_source(self, kind: type[VectorSource] | type[GraphSource]) -> str:
         return next((name for name, source in self._settings.sources.items() if isinstance(source, kind)), "")

@@ -6,12 +6,17 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
 from router.testing.neo4j_server import Neo4jServer, fetch_jars, missing_tools, run_neo4j
 
 ROOT = Path(__file__).parents[1]
+
+# Tests assert no timings: an example may take as long as a busy machine makes it.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

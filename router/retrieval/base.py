@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from router.stores.base import Scored
 from router.types import Caller, Evidence, Query, Vector
+
+if TYPE_CHECKING:
+    from router.retrieval.relation_paths import RelationPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,12 @@ class LinkedName:
     name: str
     surface: str
     probability: float
+    rarity: float = 1.0
+    """How much the name says, 0 to 1 (`GraphSnapshot.rarity`)."""
+    about: float = 0.0
+    """How sure it is that some passage is about the entity: 1 for a title."""
+    has_facts: bool = False
+    """Whether structured facts speak of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,13 @@ class Probe:
     """Whether the question asks for something current (recency words, or a date after the corpus's newest)."""
     unnamed: Vector | None = None
     """Embedding of the question without the names in it; None when it names nothing."""
+    words: tuple[Scored, ...] | None = None
+    """Best passages by BM25 under the query's filter over all collections; None without BM25."""
+    coverage: tuple[float, ...] | None = None
+    """Of each of the first passages by meaning and by words, the share of the question's words that stand in it, 0 to 1, rare words
+    counting more; after them the share that stands in any. None without BM25 in the process; empty for a question without words."""
+    paths: tuple[RelationPath, ...] | None = None
+    """Relation paths that the question asks for, likeliest first; None when the graph cannot be read."""
 
     @property
     def asked(self) -> Vector:

@@ -10,7 +10,7 @@ from router.errors import StoreUnavailable
 from router.filters import matches
 from router.retrieval.base import LinkedName, RetrievalRequest, Retrieved
 from router.retrieval.passages import passage_evidence
-from router.retrieval.relation_paths import RelationPath, RelationPaths
+from router.retrieval.relation_paths import RelationPath
 from router.retrieval.walk import Guest, Walked, attraction, walk
 from router.settings import GraphSource, WalkSettings
 from router.stores.base import PassageStore
@@ -21,8 +21,6 @@ from router.types import Chunk, Evidence, EvidenceKind, Provenance
 
 ENTITY_SEED = 0.5
 """Weight of a named entity that no passage is about, against 1 for a named title."""
-MAX_PATHS = 5
-"""Relation paths returned as evidence."""
 LEAST_PROBABILITY = 0.001
 """A relation path that the question less probably asks for than this is left out."""
 NAMED = "names"
@@ -55,7 +53,6 @@ class GraphRetriever:
         mirror: The snapshot that is walked.
         vectors: Vectors of the passages, which tell where the question draws the walk.
         passages: Text of the passages.
-        relation_paths: Finds paths through structured facts.
         liveness: Whether the database behind the snapshot answers.
     """
 
@@ -67,7 +64,6 @@ class GraphRetriever:
         mirror: GraphMirror,
         vectors: PassageVectors,
         passages: PassageStore,
-        relation_paths: RelationPaths,
         liveness: Liveness,
     ) -> None:
         self._name = name
@@ -76,7 +72,6 @@ class GraphRetriever:
         self._mirror = mirror
         self._vectors = vectors
         self._passages = passages
-        self._relation_paths = relation_paths
         self._liveness = liveness
 
     async def search(self, request: RetrievalRequest) -> Retrieved:
@@ -86,7 +81,7 @@ class GraphRetriever:
             raise StoreUnavailable("the graph could not be read when the question was looked at; ask again", retry_after_s=1.0)
         degraded = self._degraded(tenant)
         names = [name for name in request.probe.linked if snapshot.node(name.entity_id) is not None]
-        paths = await self._paths(snapshot, names, request)
+        paths = self._paths(snapshot, request)
         seeds = _seeds(snapshot, names, paths)
         if not seeds:
             return Retrieved((), degraded=degraded)
@@ -109,8 +104,7 @@ class GraphRetriever:
     async def relation_paths(self, request: RetrievalRequest) -> tuple[GraphSnapshot, list[RelationPath]]:
         """The chains of relations that the question asks for, best first, each with all of its ends; evidence lists some of them."""
         snapshot = await self._mirror.current(request.caller.tenant)
-        names = [name for name in request.probe.linked or () if snapshot.node(name.entity_id) is not None]
-        return snapshot, await self._paths(snapshot, names, request)
+        return snapshot, self._paths(snapshot, request)
 
     def _degraded(self, tenant: str) -> str:
         if self._liveness.is_up:
@@ -119,12 +113,15 @@ class GraphRetriever:
         age_s = time.monotonic() - seen if seen is not None else time.time() - self._mirror.loaded_at(tenant)
         return f"the graph database is down ({self._liveness.last_error}); served from a snapshot {age_s:.0f} s old"
 
-    async def _paths(self, snapshot: GraphSnapshot, names: Sequence[LinkedName], request: RetrievalRequest) -> list[RelationPath]:
-        if request.query.filter:
-            # Facts carry no metadata, so a filtered question is answered from passages only.
-            return []
-        paths = await self._relation_paths.best(snapshot, names, request.query.text, MAX_PATHS)
-        return [path for path in paths if path.probability >= LEAST_PROBABILITY]
+    def _paths(self, snapshot: GraphSnapshot, request: RetrievalRequest) -> list[RelationPath]:
+        """Those of the probe that this source may follow; its snapshot may be a version younger."""
+        return [
+            path
+            for path in request.probe.paths or ()
+            if path.probability >= LEAST_PROBABILITY
+            and len(path.hops) <= self._settings.hops
+            and all(snapshot.node(entity) is not None for entity in (path.start.entity_id, *path.ends))
+        ]
 
     async def _passages_of(self, walked: Walked, request: RetrievalRequest) -> dict[str, tuple[Chunk, float]]:
         wanted = self._settings.candidates * (OVERSAMPLE if request.query.filter else 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from bm25s.stopwords import STOPWORDS_EN
@@ -54,7 +55,8 @@ class NameLinker:
             known = linked.get(name.entity_id)
             if known is None or name.probability > known.probability:
                 linked[name.entity_id] = name
-        return tuple(sorted(linked.values(), key=lambda name: (-len(name.surface), -name.probability, name.entity_id)))
+        known_well = [_with_standing(name, snapshot) for name in linked.values()]
+        return tuple(sorted(known_well, key=lambda name: (-len(name.surface), -name.probability, name.entity_id)))
 
     async def ids_in(self, tenant: str, text: str) -> tuple[str, ...]:
         """Entities that a text of this query names; none while there is no graph to name them."""
@@ -76,6 +78,16 @@ class NameLinker:
             spellings = self._spellings.setdefault(snapshot, _Spellings(snapshot))
             for entity_id, name, likeness in spellings.like(surface):
                 yield LinkedName(entity_id, name, surface, (likeness / 100.0) ** 4)
+
+
+def _with_standing(name: LinkedName, snapshot: GraphSnapshot) -> LinkedName:
+    """The name with what the graph has of it."""
+    return replace(
+        name,
+        rarity=snapshot.rarity(name.entity_id),
+        about=max(snapshot.subject_confidence(name.entity_id), default=0.0),
+        has_facts=name.entity_id in snapshot.facts_of,
+    )
 
 
 def _is_function_word(surface: str) -> bool:

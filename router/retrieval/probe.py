@@ -1,8 +1,14 @@
-"""The cheap look at this corpus: the one embedding, one vector search, the names in the question, words of time."""
+"""The cheap look at this corpus: the one embedding, a search by vector and by words, the names in the question and what is asked of them.
+
+Policies decide on it, and the retrievers reuse all of it.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 import structlog
 
@@ -10,12 +16,26 @@ from router.errors import StoreUnavailable
 from router.models.base import Embedder
 from router.retrieval.base import LinkedName, Nearest, Probe
 from router.retrieval.linker import NameLinker, without_names
+from router.retrieval.relation_paths import RelationPath, RelationPaths
 from router.routing.recency import asks_for_recent
 from router.stopwatch import Stopwatch
-from router.stores.base import VectorStore
+from router.stores.base import LexicalIndex, Scored, VectorStore
+from router.stores.mirror import GraphMirror
 from router.types import Caller, Query, Vector
 
 log = structlog.get_logger()
+
+COVERED = 3
+"""Passages by meaning, and as many by words, in which the words of the question are looked for."""
+MAX_PATHS = 5
+"""Relation paths looked for."""
+
+
+class WordCoverage(Protocol):
+    """How much of a text stands in passages (the index of words in this process)."""
+
+    def coverage(self, tenant: str, text: str, chunk_ids: Sequence[str]) -> tuple[float, ...]:
+        """As `Probe.coverage`."""
 
 
 class Prober:
@@ -25,14 +45,32 @@ class Prober:
         embedder: The space of the vector store.
         vector_store: Asked for the nearest passages over all collections.
         linker: Finds names of the graph.
+        mirror: The graph in which relation paths are followed.
+        relation_paths: Follows them.
         candidates: Passages to take: as many as the hungriest vector source, so that it need not search again.
+        lexical: BM25; None where there is none.
+        coverage: Looks for the question's words in passages; None where no index of words is in this process.
     """
 
-    def __init__(self, embedder: Embedder, vector_store: VectorStore, linker: NameLinker, candidates: int) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        vector_store: VectorStore,
+        linker: NameLinker,
+        mirror: GraphMirror,
+        relation_paths: RelationPaths,
+        candidates: int,
+        lexical: LexicalIndex | None = None,
+        coverage: WordCoverage | None = None,
+    ) -> None:
         self._embedder = embedder
         self._vector_store = vector_store
         self._linker = linker
+        self._mirror = mirror
+        self._relation_paths = relation_paths
         self._candidates = candidates
+        self._lexical = lexical
+        self._coverage = coverage
 
     async def probe(self, query: Query, caller: Caller, watch: Stopwatch) -> Probe:
         """Raises ModelUnavailable or Overloaded. A store that is down leaves its part of the probe out (None).
@@ -45,9 +83,19 @@ class Prober:
             unnamed = without_names(query.text, linked) if linked else ""
             vectors = await self._embedder.embed([query.text, unnamed] if unnamed else [query.text])
         with watch.stage("probe"):
-            nearest = await self._nearest(query, vectors[0], caller)
-        is_recent = asks_for_recent(query.text, datetime.now(UTC).date())
-        return Probe(vectors[0], nearest, linked, is_recent, vectors[1] if unnamed else None)
+            nearest, words, paths = await asyncio.gather(
+                self._nearest(query, vectors[0], caller), self._words(query, caller), self._paths(query, linked, caller)
+            )
+        return Probe(
+            vectors[0],
+            nearest,
+            linked,
+            is_recent=asks_for_recent(query.text, datetime.now(UTC).date()),
+            unnamed=vectors[1] if unnamed else None,
+            words=words,
+            coverage=self._covered(query, nearest, words, caller),
+            paths=paths,
+        )
 
     async def _nearest(self, query: Query, vector: Vector, caller: Caller) -> tuple[Nearest, ...] | None:
         try:
@@ -57,9 +105,39 @@ class Prober:
             return None
         return tuple(Nearest(hit.chunk_id, hit.score) for hit in hits)
 
+    async def _words(self, query: Query, caller: Caller) -> tuple[Scored, ...] | None:
+        if self._lexical is None:
+            return None
+        try:
+            return tuple(await self._lexical.search(caller.tenant, query.text, self._candidates, where=query.filter))
+        except StoreUnavailable as error:
+            log.warning("probe without BM25", reason=error.message)
+            return None
+
+    def _covered(
+        self, query: Query, nearest: Sequence[Nearest] | None, words: Sequence[Scored] | None, caller: Caller
+    ) -> tuple[float, ...] | None:
+        if self._coverage is None or nearest is None or words is None:
+            return None
+        best = dict.fromkeys([*(hit.chunk_id for hit in nearest[:COVERED]), *(hit.chunk_id for hit in words[:COVERED])])
+        return self._coverage.coverage(caller.tenant, query.text, list(best))
+
     async def _linked(self, query: Query, caller: Caller) -> tuple[LinkedName, ...] | None:
         try:
             return await self._linker.link(caller.tenant, query.text)
         except StoreUnavailable as error:
             log.warning("probe without the graph", reason=error.message)
             return None
+
+    async def _paths(self, query: Query, linked: Sequence[LinkedName] | None, caller: Caller) -> tuple[RelationPath, ...] | None:
+        """Facts carry no metadata, so a filtered question is answered from passages only."""
+        if linked is None:
+            return None
+        if query.filter:
+            return ()
+        try:
+            snapshot = await self._mirror.current(caller.tenant)
+        except StoreUnavailable as error:
+            log.warning("probe without relation paths", reason=error.message)
+            return None
+        return tuple(await self._relation_paths.best(snapshot, linked, query.text, MAX_PATHS))

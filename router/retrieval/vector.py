@@ -72,6 +72,8 @@ class VectorRetriever:
     async def _words(self, request: RetrievalRequest) -> Sequence[Scored] | None:
         if self._lexical is None:
             return None
+        if request.probe.words is not None and self._settings.collection is None:
+            return request.probe.words[: self._settings.candidates]
         return await self._lexical.search(
             request.caller.tenant,
             request.query.text,

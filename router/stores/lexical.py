@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import threading
 from collections.abc import Iterable, Sequence
@@ -46,6 +47,13 @@ class _Built:
     bm25: bm25s.BM25 | None
     """None when there is not one word to find."""
     term_count: int
+    passages_with: NDArray[np.int64]
+    """By term, how many passages have it."""
+
+    def idf(self, term: int | None) -> float:
+        """log((N + 1) / n), more than 0; of a term that none has as of one that a single passage has."""
+        count = int(self.passages_with[term]) if term is not None and term < self.term_count else 1
+        return math.log((len(self.passages) + 2) / max(1, count))
 
 
 @dataclass(slots=True)
@@ -73,6 +81,26 @@ class MemoryLexicalIndex:
         if tenant not in self._tenants:
             return []
         return await asyncio.to_thread(self._search, self._tenants[tenant], text, limit, collection, where)
+
+    def coverage(self, tenant: str, text: str, chunk_ids: Sequence[str]) -> tuple[float, ...]:
+        """The share of the text's words that stand in each chunk, 0 to 1, by their idf; after them the share that stands in any.
+
+        A word that no chunk has counts like the rarest. Empty when the text has no words.
+        """
+        texts = self._tenants.setdefault(tenant, _TenantTexts())
+        words = set(_stems(text, Stemmer.Stemmer("english")))
+        if not words:
+            return ()
+        index = _built(texts)
+        held = [set(texts.passages[chunk_id].terms) if chunk_id in texts.passages else set[int]() for chunk_id in chunk_ids]
+        terms = [texts.vocabulary.get(word) for word in words]
+        weights = [index.idf(term) for term in terms]
+        total = sum(weights)
+        shares = [
+            sum(weight for term, weight in zip(terms, weights, strict=True) if term in some) / total
+            for some in (*held, set[int]().union(*held))
+        ]
+        return tuple(shares)
 
     async def load(self, tenant: str, chunks: Iterable[Chunk]) -> None:
         """Take what a corpus holds at start-up, and build the index."""
@@ -134,10 +162,11 @@ def _built(texts: _TenantTexts) -> _Built:
 
 def _build(passages: tuple[_Passage, ...], vocabulary: dict[str, int]) -> _Built:
     if not any(passage.terms for passage in passages):
-        return _Built(passages, None, 0)
+        return _Built(passages, None, 0, np.zeros(0, dtype=np.int64))
     bm25 = bm25s.BM25(k1=K1, b=B)
     bm25.index(([passage.terms for passage in passages], dict(vocabulary)), create_empty_token=False, show_progress=False)
-    return _Built(passages, bm25, len(vocabulary))
+    passages_with = np.bincount([term for passage in passages for term in set(passage.terms)], minlength=len(vocabulary))
+    return _Built(passages, bm25, len(vocabulary), passages_with)
 
 
 def _passes(passage: _Passage, collection: str | None, where: Filter) -> bool:

@@ -253,6 +253,10 @@ class _FactsByEntity(Mapping[str, Sequence[Fact]]):
         facts = [self._state.facts[fact] for fact in self._state.facts_at(number)]
         return sorted((fact for fact in facts if fact.chunk_id is None), key=lambda fact: fact.id)
 
+    def __contains__(self, entity_id: object) -> bool:
+        number = self._state.entities.number(str(entity_id))
+        return number is not None and bool(self._state.structured[number])
+
     def __iter__(self) -> Iterator[str]:
         return (self._state.entities[number].id for number in np.flatnonzero(self._state.structured).tolist())
 

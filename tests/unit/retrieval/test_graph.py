@@ -59,13 +59,14 @@ async def ask(tmp_path, embedder):
     paths = RelationPaths(embedder, 2)
     vectors = PassageVectors(embedder.dimension)
     await vectors.on_written(TENANT, CORPUS, await embedder.embed([embedded_text(chunk) for chunk in CORPUS]), GraphBatch())
-    retriever = GraphRetriever("graph", GraphSource(), WalkSettings(), mirror, vectors, passages, paths, database)
+    retriever = GraphRetriever("graph", GraphSource(), WalkSettings(), mirror, vectors, passages, database)
 
     async def search(text: str, where: Filter = NO_FILTER, *, up: bool = True):
         database.is_up = up
         linked = await NameLinker(mirror).link(TENANT, text)
         vector, unnamed = await embedder.embed([text, without_names(text, linked)])
-        probe = Probe(vector, (), linked, is_recent=False, unnamed=unnamed)
+        asked = () if where else tuple(await paths.best(await mirror.current(TENANT), linked, text, 5))
+        probe = Probe(vector, (), linked, is_recent=False, unnamed=unnamed, paths=asked)
         return await retriever.search(
             RetrievalRequest(Query((TextPart(text),), filter=where), probe, Caller(TENANT, "r", Deadline.after(9)), 8)
         )
