@@ -10,6 +10,11 @@ from router.corpus.base import CorpusObserver, CorpusService
 from router.corpus.graph_builder import NameGraphBuilder
 from router.corpus.openie import FactExtractor
 from router.corpus.service import Corpus
+from router.correction.base import Remedy
+from router.correction.corrector import Corrector
+from router.correction.judge import EvidenceJudge
+from router.correction.sub_questions import SubQuestions
+from router.correction.widen import Widen
 from router.engine import Engine, Source
 from router.errors import ConfigurationError, StoreUnavailable
 from router.generation.base import Generator
@@ -113,6 +118,7 @@ class _Assembly:
             fusions=self._fusions(),
             default_fusion=self._settings.fusion.method,
             reranker=await self._open_reranker(),
+            corrector=self._corrector(),
             diversity=Diversity(self._passage_vectors, self._settings.retrieval.diversity),
             reader=self._reader(),
             generator=self._generator(),
@@ -255,6 +261,13 @@ class _Assembly:
         cross_encoder = await open_cross_encoder(model, self._settings.data_dir / "models")
         self._stack.push_async_callback(cross_encoder.aclose)
         return CrossEncoderReranker(cross_encoder, settings)
+
+    def _corrector(self) -> Corrector:
+        settings = self._settings.correction
+        remedies: list[Remedy] = [Widen()]
+        if settings.sub_questions and self._llm is not None:
+            remedies.append(SubQuestions(self._llm, settings.doubt))
+        return Corrector(EvidenceJudge(), remedies, settings.turns)
 
     def _reader(self) -> Reader | None:
         words = self._settings.retrieval.read_words

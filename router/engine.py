@@ -6,9 +6,11 @@ Nothing here knows gRPC, Milvus or Bolt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from router.correction.base import Lookup, State
+from router.correction.corrector import Corrector
 from router.errors import AllSourcesUnavailable, InvalidInput, RouterError, StoreUnavailable
 from router.generation.base import Generator, Written
 from router.guard import check_query
@@ -16,13 +18,27 @@ from router.ranking.base import Fusion, FusionRequest, Reranker, RerankRequest
 from router.ranking.diversity import Diversity
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.follow_up import FollowUps
+from router.retrieval.merge import merged_reports, merged_results
 from router.retrieval.probe import Prober
 from router.retrieval.reading import Reader
 from router.retrieval.run import run_source
 from router.routing.base import RoutingPolicy, SourceProfile
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
-from router.types import Answer, AnswerEvent, Caller, Evidence, Notice, Query, Retrieval, Route, RouteDecision, SourceReport
+from router.types import (
+    Answer,
+    AnswerEvent,
+    Caller,
+    CorrectiveTurn,
+    Evidence,
+    Notice,
+    Query,
+    Retrieval,
+    Route,
+    RouteDecision,
+    SourceReport,
+    TextPart,
+)
 
 MAX_LIMIT = 100
 SPARE = 4
@@ -59,6 +75,19 @@ class _Call:
     notices: tuple[Notice, ...] = ()
 
 
+@dataclass(slots=True)
+class _Findings:
+    """What has been looked up in a call so far; it grows from turn to turn."""
+
+    trust: dict[str, float]
+    results: dict[str, Retrieved] = field(default_factory=dict)
+    """By source, of all lookups."""
+    reports: dict[str, SourceReport] = field(default_factory=dict)
+    made: set[Lookup] = field(default_factory=set)
+    turns: list[CorrectiveTurn] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+
 class Engine:
     """One engine serves all calls; it keeps no state of a call.
 
@@ -71,6 +100,7 @@ class Engine:
         fusions: By name (`walk`, `rrf`, `weighted`).
         default_fusion: One of those names.
         reranker: None leaves the fused order as it is.
+        corrector: Judges the evidence and says what else to look up.
         diversity: Drops what says the same again.
         reader: Widens passages before they are read; None reads them as they were found.
         generator: Writes the answer.
@@ -88,6 +118,7 @@ class Engine:
         fusions: Mapping[str, Fusion],
         default_fusion: str,
         reranker: Reranker | None,
+        corrector: Corrector,
         diversity: Diversity,
         reader: Reader | None,
         generator: Generator,
@@ -101,6 +132,7 @@ class Engine:
         self._fusions = fusions
         self._default_fusion = default_fusion
         self.reranker = reranker
+        self._corrector = corrector
         self._diversity = diversity
         self._reader = reader
         self._generator = generator
@@ -139,7 +171,7 @@ class Engine:
         return tuple(decisions), tuple(notices)
 
     async def retrieve(self, query: Query, options: Options, caller: Caller) -> Retrieval:
-        """Route, retrieve, fuse and rerank.
+        """Route, retrieve, fuse and rerank; look up more where the evidence may not carry the answer.
 
         Raises:
             InvalidInput: The query or an option is wrong; names the field.
@@ -194,20 +226,67 @@ class Engine:
 
     async def _gather(self, call: _Call, probe: Probe, decision: RouteDecision) -> Retrieval:
         limit = call.options.limit or self._settings.limit
-        with call.watch.stage("retrieve"):
-            results, reports = await self._ask_sources(call, probe, decision.selected, limit)
-        if reports and not results:
+        found = _Findings(decision.trust)
+        await self._look_up(call, probe, [Lookup(call.query.text, source) for source in decision.selected], found)
+        if found.reports and not found.results:
             raise AllSourcesUnavailable(
-                "none of the chosen sources could serve: " + "; ".join(f"{report.source}: {report.message}" for report in reports),
+                "none of the chosen sources could serve: "
+                + "; ".join(f"{report.source}: {report.message}" for report in found.reports.values()),
                 retry_after_s=1.0,
             )
+        evidence = await self._ranked(call, probe, found, limit)
+        # Without a chosen source nothing is to be found; so there is nothing to correct either.
+        for _ in range(self._corrector.turns if decision.selected else 0):
+            if not await self._correct(call, probe, decision, found, evidence):
+                break
+            evidence = await self._ranked(call, probe, found, limit)
+        return Retrieval(
+            decision,
+            tuple(evidence[:limit]),
+            tuple(found.reports.values()),
+            call.watch.timings(),
+            (*call.notices, *found.notices),
+            call.query.text,
+            tuple(found.turns),
+        )
+
+    async def _look_up(self, call: _Call, probe: Probe, lookups: Sequence[Lookup], found: _Findings) -> None:
+        """Ask the sources, each question with its own probe, and add what they find."""
+        by_question: dict[str, list[str]] = {}
+        for lookup in lookups:
+            by_question.setdefault(lookup.question, []).append(lookup.source)
+        for question, sources in by_question.items():
+            asked, seen = call, probe
+            if question != call.query.text:
+                asked = replace(call, query=replace(call.query, parts=(TextPart(question),)))
+                seen = await self._probe(asked)
+            with call.watch.stage("retrieve"):
+                results, reports = await self._ask_sources(asked, seen, sources)
+            found.results = merged_results(found.results, results)
+            found.reports = merged_reports(found.reports, reports)
+        found.made.update(lookups)
+
+    async def _ranked(self, call: _Call, probe: Probe, found: _Findings, limit: int) -> list[Evidence]:
         with call.watch.stage("fuse"):
-            evidence = await self._fuse(call, probe, results, decision, limit)
+            evidence = await self._fuse(call, probe, found.results, found.trust, limit)
         if self.reranker is not None and evidence:
             with call.watch.stage("rerank"):
                 evidence = await self.reranker.rerank(RerankRequest(call.query, probe, call.caller, evidence))
-        evidence = self._diversity.order(call.caller.tenant, evidence)
-        return Retrieval(decision, tuple(evidence[:limit]), reports, call.watch.timings(), call.notices, call.query.text)
+        return self._diversity.order(call.caller.tenant, evidence)
+
+    async def _correct(self, call: _Call, probe: Probe, decision: RouteDecision, found: _Findings, evidence: Sequence[Evidence]) -> bool:
+        """One corrective turn; False when the evidence will do, or nothing new can be looked up."""
+        with call.watch.stage("judge"):
+            verdict = self._corrector.judge(call.query, probe, evidence)
+            state = State(call.query, probe, call.caller, decision, self._profiles, evidence, verdict, frozenset(found.made))
+            change, notices = await self._corrector.propose(state)
+        found.notices += notices
+        if change is None:
+            return False
+        found.turns.append(CorrectiveTurn(change.action, change.reason, verdict.probability, change.questions, change.sources))
+        found.trust = {**dict.fromkeys(change.sources, 1.0 - verdict.probability), **found.trust}
+        await self._look_up(call, probe, change.lookups, found)
+        return True
 
     async def _read(self, call: _Call, retrieval: Retrieval) -> Retrieval:
         """What the generator reads: the passages widened, or as they were found when the journal has gone meanwhile."""
@@ -219,10 +298,8 @@ class Engine:
             except StoreUnavailable as error:
                 return replace(retrieval, notices=(*retrieval.notices, Notice("NOT_WIDENED", f"passages are not widened: {error.message}")))
 
-    async def _ask_sources(
-        self, call: _Call, probe: Probe, names: tuple[str, ...], limit: int
-    ) -> tuple[dict[str, Retrieved], tuple[SourceReport, ...]]:
-        request = RetrievalRequest(call.query, probe, call.caller, limit)
+    async def _ask_sources(self, call: _Call, probe: Probe, names: Sequence[str]) -> tuple[dict[str, Retrieved], tuple[SourceReport, ...]]:
+        request = RetrievalRequest(call.query, probe, call.caller, call.options.limit or self._settings.limit)
         # run_source never raises (except when cancelled), so one source cannot take the others down.
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -234,12 +311,12 @@ class Engine:
         return results, tuple(report for _, report in outcomes)
 
     async def _fuse(
-        self, call: _Call, probe: Probe, results: Mapping[str, Retrieved], decision: RouteDecision, limit: int
+        self, call: _Call, probe: Probe, results: Mapping[str, Retrieved], trust: Mapping[str, float], limit: int
     ) -> list[Evidence]:
         fusion = self._fusions[call.options.fusion or self._default_fusion]
         kinds = {name: self.sources[name].profile.kind for name in results}
         candidates = max(limit + SPARE, self.reranker.candidates if self.reranker is not None else 0)
-        return await fusion.fuse(FusionRequest(call.caller.tenant, results, decision.trust, kinds, call.query.filter, candidates, probe))
+        return await fusion.fuse(FusionRequest(call.caller.tenant, results, trust, kinds, call.query.filter, candidates, probe))
 
     async def _admit(self, query: Query, options: Options, caller: Caller) -> _Call:
         check_query(query)

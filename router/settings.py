@@ -404,6 +404,17 @@ class RetrievalSettings(Concern):
     """For an answer, passages are widened to the neighbours of their section up to so many words; 0 reads them as they were found."""
 
 
+class CorrectionSettings(Concern):
+    """What happens when the evidence may not carry the answer."""
+
+    turns: int = Field(default=1, ge=0, le=4)
+    """Corrective turns, at most: further sources are asked where that is expected to pay; with a language model sub-questions too."""
+    doubt: float = Field(default=0.3, ge=0, le=1)
+    """A language model is asked for sub-questions when the evidence carries the answer with less than this probability."""
+    sub_questions: bool = False
+    """Whether a configured language model is asked for sub-questions: a call of its own, before the answer."""
+
+
 class GenerationSettings(Concern):
     max_answer_tokens: int = Field(default=300, ge=16)
     """Longest answer, in tokens of the model."""
@@ -449,6 +460,7 @@ class Settings(BaseSettings):
     retrieval: RetrievalSettings = RetrievalSettings()
     fusion: FusionSettings = FusionSettings()
     rerank: RerankSettings = RerankSettings()
+    correction: CorrectionSettings = CorrectionSettings()
     generation: GenerationSettings = GenerationSettings()
     log: LogSettings = LogSettings()
 

@@ -327,6 +327,19 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class CorrectiveTurn:
+    """What was looked up besides, because the evidence might not carry the answer."""
+
+    action: str
+    """`widen` or `sub-questions`."""
+    reason: str
+    probability: float
+    """That the evidence before carried the answer."""
+    questions: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Retrieval:
     decision: RouteDecision
     evidence: tuple[Evidence, ...]
@@ -335,6 +348,8 @@ class Retrieval:
     notices: tuple[Notice, ...] = ()
     question: str = ""
     """What was looked up: the question, made standalone where it follows others. Inside the service only; callers get a notice."""
+    turns: tuple[CorrectiveTurn, ...] = ()
+    """Corrective turns, in their order. The decision stays what the policy made; the reports tell of every source that was asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,11 @@ def is_small_talk(text: str) -> bool:
     return _SMALL_TALK.fullmatch(text) is not None or not any(character.isalnum() for character in text)
 
 
+def asks_relations(text: str) -> bool:
+    """Whether words in the question speak of how things are related (English)."""
+    return _RELATIONAL.search(" ".join(text.replace("’", "'").split())) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """What the rules look at."""
@@ -102,8 +107,7 @@ class _Seen:
         names = None if probe.linked is None else tuple({link.entity_id: link.name for link in probe.linked}.values())
         nearest = probe.nearest
         cosine = None if nearest is None else max((hit.cosine for hit in nearest), default=-1.0)
-        is_relational = _RELATIONAL.search(" ".join(query.text.replace("’", "'").split())) is not None
-        return cls(names, cosine, probe.is_recent, is_relational, overview_asked(query))
+        return cls(names, cosine, probe.is_recent, asks_relations(query.text), overview_asked(query))
 
     @property
     def is_about_all(self) -> bool:

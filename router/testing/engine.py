@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from router.correction.corrector import Corrector
+from router.correction.judge import EvidenceJudge
 from router.engine import Engine, Source
 from router.errors import RouterError
 from router.generation.base import Generator, GeneratorEvent, Written
@@ -121,8 +123,9 @@ def small_engine(
     policies: Sequence[RoutingPolicy] = (),
     generator: Generator | None = None,
     settings: RetrievalSettings | None = None,
+    corrector: Corrector | None = None,
 ) -> Engine:
-    """An engine over these sources. Its chain is the first policy; by default one that chooses every source."""
+    """An engine over these sources. Its chain is the first policy; by default one that chooses every source. It corrects nothing."""
     policies = policies or (TablePolicy("all", dict.fromkeys(retrievers, 1.0)),)
     return Engine(
         sources=tuple(
@@ -135,6 +138,7 @@ def small_engine(
         fusions={"rrf": ReciprocalRankFusion(k=60)},
         default_fusion="rrf",
         reranker=None,
+        corrector=corrector or Corrector(EvidenceJudge(), (), turns=0),
         diversity=Diversity(PassageVectors(1), 0.0),
         reader=None,
         generator=generator or QuotingGenerator(),

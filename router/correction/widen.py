@@ -1,0 +1,30 @@
+"""Widen: ask the sources that the policy left out, where that is expected to pay."""
+
+from __future__ import annotations
+
+from router.correction.base import Change, Lookup, State
+
+ACTION = "widen"
+
+
+class Widen:
+    """Asks a further source when the chance that it has what the evidence lacks is worth more than its price.
+
+    The chance is (1 - P(the evidence carries the answer)) x the probability that the policy gave the source before anything was looked up.
+    """
+
+    async def propose(self, state: State) -> Change | None:
+        """Never for sources that the caller named: then he has chosen."""
+        asked = {lookup.source for lookup in state.made}
+        lacking = 1.0 - state.verdict.probability
+        price = {source.name: source.cost for source in state.sources}
+        worth = [
+            (lacking * route.probability - price[route.source], route.source)
+            for route in state.decision.routes
+            if route.source not in asked
+        ]
+        paying = [source for gain, source in sorted(worth, key=lambda item: (-item[0], item[1])) if gain > 0]
+        if not paying:
+            return None
+        reason = f"the evidence carries the answer with probability {state.verdict.probability:.2f} ({state.verdict.reason})"
+        return Change(ACTION, reason, tuple(Lookup(state.query.text, source) for source in paying))

@@ -1,0 +1,108 @@
+"""The learned policy: the set of sources whose expected quality less its price is greatest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from router.errors import ConfigurationError
+from router.retrieval.base import Probe
+from router.routing.base import SourceProfile
+from router.routing.features import Features, features
+from router.routing.overview import overview_asked
+from router.routing.rules import is_small_talk
+from router.routing.value import Kinds, ValueModel
+from router.types import Caller, Query, Route, RouteDecision
+
+REASONS = 3
+"""Features named in a reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A set of kinds with what it is expected to be worth."""
+
+    kinds: Kinds
+    quality: float
+    cost: float
+
+    @property
+    def utility(self) -> float:
+        return self.quality - self.cost
+
+
+class LearnedPolicy:
+    """Chooses by a `ValueModel` over features of the probe; nothing in it depends on the words of a question.
+
+    Sources of one kind share one decision. Greetings get no source and overviews of the corpus the graph, as in `rules`; every other
+    question is put to at least one source.
+
+    Args:
+        model: Expected quality by set of kinds.
+    """
+
+    name = "learned"
+
+    def __init__(self, model: ValueModel) -> None:
+        self._model = model
+
+    @property
+    def version(self) -> str:
+        return self._model.version
+
+    async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
+        """Raises ConfigurationError when a source is of a kind that the model has not learned."""
+        if is_small_talk(query.text):
+            routes = tuple(Route(source.name, False, 0.02, "small talk needs no source", cost=source.cost) for source in sources)
+            return RouteDecision(self.name, routes, "the question is small talk or has no words: no source is needed")
+        seen = features(query, probe)
+        choices = self.choices(seen, sources)
+        overview = overview_asked(query)
+        about_all = [choice for choice in choices if choice.kinds == {"graph"}] if overview is not None and overview.is_of_all else []
+        best = about_all[0] if about_all else choices[0]
+        routes = tuple(self._route(source, best, seen) for source in sources)
+        return RouteDecision(self.name, routes, _summary(best, choices, is_overview=bool(about_all)))
+
+    def choices(self, seen: Features, sources: Sequence[SourceProfile]) -> list[Choice]:
+        """Every set of the sources' kinds, the one of greatest utility first; of equals the cheaper."""
+        unknown = sorted({source.kind for source in sources} - self._model.kinds)
+        if unknown:
+            raise ConfigurationError(f"the model of `learned` has not learned sources of kind {unknown[0]!r}", field="routing.policies")
+        price = _prices(sources)
+        choices = [
+            Choice(kinds, quality, sum(price[kind] for kind in kinds))
+            for kinds in _sets(price)
+            if (quality := self._model.quality(kinds, seen)) is not None
+        ]
+        return sorted(choices, key=lambda choice: (-choice.utility, choice.cost, sorted(choice.kinds)))
+
+    def _route(self, source: SourceProfile, best: Choice, seen: Features) -> Route:
+        alone = frozenset([source.kind])
+        probability = self._model.quality(alone, seen)
+        assert probability is not None, "a model knows each of its kinds alone. This is a bug."
+        reasons = ", ".join(str(reason) for reason in self._model.reasons(alone, seen, REASONS))
+        return Route(source.name, source.kind in best.kinds, probability, reasons, expected_quality=probability, cost=source.cost)
+
+
+def _prices(sources: Iterable[SourceProfile]) -> Mapping[str, float]:
+    price: dict[str, float] = {}
+    for source in sources:
+        price[source.kind] = price.get(source.kind, 0.0) + source.cost
+    return price
+
+
+def _sets(kinds: Iterable[str]) -> list[Kinds]:
+    names = sorted(kinds)
+    return [frozenset(some) for size in range(1, len(names) + 1) for some in combinations(names, size)]
+
+
+def _summary(best: Choice, choices: Sequence[Choice], *, is_overview: bool) -> str:
+    chosen = "+".join(sorted(best.kinds))
+    worth = f"{chosen} is expected to carry the answer with probability {best.quality:.2f} at a price of {best.cost:.2f}"
+    if is_overview:
+        return f"an overview of the whole is asked for, which the graph gives; {worth}"
+    others = [choice for choice in choices if choice.kinds != best.kinds]
+    if not others:
+        return worth
+    return f"{worth}; next best {'+'.join(sorted(others[0].kinds))} with {others[0].quality:.2f} at {others[0].cost:.2f}"
