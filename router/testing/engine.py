@@ -16,7 +16,7 @@ from router.ranking.symmetric import ReciprocalRankFusion
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.follow_up import FollowUps
 from router.retrieval.probe import Prober
-from router.routing.base import RoutingPolicy, SourceProfile
+from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.stores.vectors import PassageVectors
@@ -121,6 +121,7 @@ def small_engine(
     policies: Sequence[RoutingPolicy] = (),
     generator: Generator | None = None,
     settings: RetrievalSettings | None = None,
+    observer: DecisionObserver | None = None,
 ) -> Engine:
     """An engine over these sources. Its chain is the first policy; by default one that chooses every source."""
     policies = policies or (TablePolicy("all", dict.fromkeys(retrievers, 1.0)),)
@@ -139,4 +140,5 @@ def small_engine(
         reader=None,
         generator=generator or QuotingGenerator(),
         settings=settings or RetrievalSettings(),
+        observer=observer,
     )
