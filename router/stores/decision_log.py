@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -163,17 +163,24 @@ class DecisionLog:
             waiting = list(self._waiting.items())
             for start in range(0, len(waiting), _ENTRIES_PER_COMMIT):
                 some = waiting[start : start + _ENTRIES_PER_COMMIT]
-                try:
-                    await self._store.put([entry for _, entry in some])
-                except StoreUnavailable:
-                    raise
-                except RouterError as error:
-                    # It would be refused again, and keep all others waiting.
-                    _log.error("decisions_refused", count=len(some), reason=error.reason, message=error.message)
-                    self._drop(len(some))
+                await self._put([entry for _, entry in some])
                 for key, entry in some:
                     if self._waiting.get(key) is entry:  # else more became known of it meanwhile
                         del self._waiting[key]
+
+    async def _put(self, entries: Sequence[Entry]) -> None:
+        try:
+            await self._store.put(entries)
+        except StoreUnavailable:
+            raise
+        except RouterError as error:
+            # Something that the database does not take (a policy's number that is none) must not keep all others waiting.
+            if half := len(entries) // 2:
+                await self._put(entries[:half])
+                await self._put(entries[half:])
+            else:
+                _log.error("decision_refused", reason=error.reason, message=error.message)
+                self._drop(1)
 
     async def forget_expired(self) -> None:
         """Delete every tenant's decisions that are older than the retention, with their feedback."""
