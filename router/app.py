@@ -49,6 +49,7 @@ from router.routing.chain import PolicyChain
 from router.routing.registry import DESCRIPTIONS, open_policies
 from router.settings import GraphSource, Settings, SourceSettings, VectorSource, WebSource
 from router.stores.base import LexicalIndex
+from router.stores.decision_log import DecisionLog
 from router.stores.graph import BoltGraphStore, GraphMonitor, open_graph_store
 from router.stores.journal import Journal, open_journal
 from router.stores.lexical import MemoryLexicalIndex
@@ -78,6 +79,8 @@ class App:
     components: tuple[Component, ...]
     policy_descriptions: Mapping[str, str]
     """Every available policy with one sentence."""
+    decisions: DecisionLog
+    """What calls decided, and the feedback on it."""
 
 
 @asynccontextmanager
@@ -109,6 +112,7 @@ class _Assembly:
         linker = NameLinker(self._mirror)
         sources = [await self._open_source(name, source, linker) for name, source in self._settings.sources.items()]
         policies = open_policies(self._settings.routing, self._llm)
+        decisions = await self._open_decision_log()
         engine = Engine(
             sources=tuple(sources),
             follow_ups=FollowUps(self._llm),
@@ -123,8 +127,10 @@ class _Assembly:
             reader=self._reader(),
             generator=self._generator(),
             settings=self._settings.retrieval,
+            observer=decisions,
         )
-        return App(self._settings, engine, corpus, tuple(self._components), {name: DESCRIPTIONS[name] for name in policies})
+        descriptions = {name: DESCRIPTIONS[name] for name in policies}
+        return App(self._settings, engine, corpus, tuple(self._components), descriptions, decisions)
 
     async def _open_models(self) -> None:
         models, cache = self._settings.models, self._settings.data_dir / "models"
@@ -187,6 +193,12 @@ class _Assembly:
         await corpus.start()
         self._stack.push_async_callback(corpus.aclose)
         return corpus
+
+    async def _open_decision_log(self) -> DecisionLog:
+        log = DecisionLog(self._journal.decisions, self._settings.learning)
+        await log.start()
+        self._stack.push_async_callback(log.aclose)
+        return log
 
     def _extractor(self) -> FactExtractor | None:
         openie = self._settings.corpus.openie

@@ -22,10 +22,11 @@ from router.retrieval.merge import merged_reports, merged_results
 from router.retrieval.probe import Prober
 from router.retrieval.reading import Reader
 from router.retrieval.run import run_source
-from router.routing.base import RoutingPolicy, SourceProfile
+from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile, Unobserved
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.types import (
+    AS_ASKED,
     Answer,
     AnswerEvent,
     Caller,
@@ -43,8 +44,6 @@ from router.types import (
 MAX_LIMIT = 100
 SPARE = 4
 """Items fused beyond the limit, to take the places of those that only repeat others."""
-AS_ASKED = "as asked"
-"""The policy's name when the caller names the sources himself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,8 @@ class Options:
     policy: str = ""
     limit: int = 0
     fusion: str = ""
+    no_log: bool = False
+    """Keep no record of this call to learn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class Engine:
         reader: Widens passages before they are read; None reads them as they were found.
         generator: Writes the answer.
         settings: Limits and time shares.
+        observer: Is told of the decisions of every retrieval and answer that did not opt out.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class Engine:
         reader: Reader | None,
         generator: Generator,
         settings: RetrievalSettings,
+        observer: DecisionObserver | None = None,
     ) -> None:
         self.sources = {source.profile.name: source for source in sources}
         self.policies = policies
@@ -137,6 +140,7 @@ class Engine:
         self._reader = reader
         self._generator = generator
         self._settings = settings
+        self.observer = observer or Unobserved()
 
     async def probe(self, query: Query, caller: Caller) -> Probe:
         """The cheap look at the corpus only.
@@ -180,7 +184,12 @@ class Engine:
         """
         call = await self._admit(query, options, caller)
         probe = await self._probe(call)
-        return await self._gather(call, probe, await self._decide(call, probe))
+        decision = await self._decide(call, probe)
+        observer = self._observer_of(call)
+        observer.on_decided(call.query, caller, decision)
+        retrieval = await self._gather(call, probe, decision)
+        observer.on_retrieved(call.query, caller, retrieval)
+        return retrieval
 
     async def answer(self, query: Query, options: Options, caller: Caller) -> AsyncIterator[AnswerEvent]:
         """Stream an answer: the decision, the evidence, then tokens with their citations and notices, then the whole answer.
@@ -191,8 +200,11 @@ class Engine:
         call = await self._admit(query, options, replace(caller, deadline=caller.deadline.earlier(self._settings.generation_reserve_s)))
         probe = await self._probe(call)
         decision = await self._decide(call, probe)
+        observer = self._observer_of(call)
+        observer.on_decided(call.query, caller, decision)
         yield decision
         retrieval = await self._read(call, await self._gather(call, probe, decision))
+        observer.on_retrieved(call.query, caller, retrieval)
         yield retrieval
         for notice in retrieval.notices:
             yield notice
@@ -203,7 +215,7 @@ class Engine:
                     written = event
                 else:
                     yield event
-        yield Answer(
+        answer = Answer(
             text=written.text,
             found=written.found,
             citations=written.citations,
@@ -212,6 +224,11 @@ class Engine:
             timings=call.watch.timings(),
             notices=(*retrieval.notices, *written.notices),
         )
+        observer.on_answered(call.query, caller, answer)
+        yield answer
+
+    def _observer_of(self, call: _Call) -> DecisionObserver:
+        return Unobserved() if call.options.no_log else self.observer
 
     async def _probe(self, call: _Call) -> Probe:
         return await self._prober.probe(call.query, call.caller, call.watch)

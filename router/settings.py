@@ -426,6 +426,18 @@ class GenerationSettings(Concern):
     """Cosine of question and sentence below which an extractive answer says that nothing was found."""
 
 
+class LearningSettings(Concern):
+    """What is kept of the use of the service, to learn from: the decisions of calls, and the feedback on them."""
+
+    log_decisions: bool = True
+    """Keep every decision of a retrieval or answer in the journal's database: sources, probabilities, outcome; no text of evidence or
+    answers. A call can opt out by `no_log`."""
+    retention_days: float = Field(default=90.0, gt=0, le=36500)
+    """Days after which a decision and its feedback are deleted, also while nothing new is logged."""
+    log_questions: bool = False
+    """Keep the text of the question with its decision too. Needs `log_decisions`."""
+
+
 class LogSettings(Concern):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is written."""
@@ -462,6 +474,7 @@ class Settings(BaseSettings):
     rerank: RerankSettings = RerankSettings()
     correction: CorrectionSettings = CorrectionSettings()
     generation: GenerationSettings = GenerationSettings()
+    learning: LearningSettings = LearningSettings()
     log: LogSettings = LogSettings()
 
     @classmethod
@@ -489,6 +502,8 @@ class Settings(BaseSettings):
             raise ValueError(f"sources.{cypher[0]}.text2cypher is enabled, but models.llm is not set: configure a model or turn it off")
         if self.corpus.openie.enabled and self.models.llm is None:
             raise ValueError("corpus.openie is enabled, but models.llm is not set: configure a model or turn it off")
+        if self.learning.log_questions and not self.learning.log_decisions:
+            raise ValueError("learning.log_questions is on, but learning.log_decisions is off: turn both on or both off")
         if self.rerank.method == "cross_encoder" and self.models.cross_encoder is None:
             raise ValueError("rerank.method is 'cross_encoder', but models.cross_encoder is not set")
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
@@ -269,6 +270,9 @@ class SourceReport:
 
 # --- decisions and answers ------------------------------------------------------------------------------------------
 
+AS_ASKED = "as asked"
+"""The policy's name when the caller names the sources himself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -291,6 +295,22 @@ class RouteDecision:
     routes: tuple[Route, ...]
     reason: str
     latency_s: float = 0.0
+    version: str = ""
+    """Of the policy's weights or parameters; empty when it has none but the release's."""
+    propensity: float = 1.0
+    """Probability with which the policy would choose exactly these sources again; 1 when it does not draw lots."""
+    features: Mapping[str, float] = field(default_factory=dict)
+    """What the policy decided on; finite numbers."""
+
+    @property
+    def as_asked(self) -> bool:
+        """Whether the caller named the sources, so that no policy decided."""
+        return self.policy == AS_ASKED
+
+    @property
+    def cost(self) -> float:
+        """Price of asking the chosen sources, in units of answer quality; a source of unknown price counts as free."""
+        return sum(route.cost or 0.0 for route in self.routes if route.selected)
 
     @property
     def selected(self) -> tuple[str, ...]:
@@ -350,6 +370,8 @@ class Retrieval:
     """What was looked up: the question, made standalone where it follows others. Inside the service only; callers get a notice."""
     turns: tuple[CorrectiveTurn, ...] = ()
     """Corrective turns, in their order. The decision stays what the policy made; the reports tell of every source that was asked."""
+    request_id: str = ""
+    """Identity of the call, by which feedback names it. In replies only; inside the service the caller has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +386,11 @@ class Answer:
     timings: Timings
     notices: tuple[Notice, ...] = ()
 
+    @property
+    def request_id(self) -> str:
+        """Identity of the call, by which feedback names it. In replies only."""
+        return self.retrieval.request_id
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -374,3 +401,74 @@ class Token:
 
 AnswerEvent = RouteDecision | Retrieval | Token | Citation | Notice | Answer
 """What a streamed answer consists of, in this order: decision, retrieval, tokens and citations and warnings, answer."""
+
+
+# --- what is learned from use ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a decision, as far as it is known without a person."""
+
+    evidence_count: int
+    sources: Mapping[str, SourceCode]
+    """How each chosen source fared."""
+    latency_s: float
+    """From the call's start to its evidence, or to its whole answer."""
+    found: bool | None = None
+    """Whether the evidence carried an answer; None when none was asked for, or the call ended before it was whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a person thought of an answer; an empty value was not said."""
+
+    helpful: bool | None = None
+    corrected_answer: str = ""
+    clicked_citations: tuple[int, ...] = ()
+    """Markers of the citations that were followed."""
+    correct_sources: tuple[str, ...] = ()
+    """The sources that would have been right."""
+
+    def __bool__(self) -> bool:
+        return self != Feedback()
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedDecision:
+    """One routed call: what was decided, on what, what became of it and what a person thought of it."""
+
+    request_id: str
+    decided_at: datetime
+    """In UTC, exact to the microsecond."""
+    policy: str
+    version: str
+    """Of the policy; of a policy without weights of its own the release of the service."""
+    as_asked: bool
+    """Whether the caller named the sources, so that no policy decided."""
+    chosen: tuple[str, ...]
+    probabilities: Mapping[str, float]
+    """Of each configured source, also of those that were not chosen."""
+    propensity: float
+    """Probability with which the policy would choose exactly these sources again."""
+    features: Mapping[str, float]
+    """What the policy decided on; empty when it does not tell."""
+    cost: float
+    """Price of asking the chosen sources, in units of answer quality."""
+    outcome: Outcome | None = None
+    """None when the call ended before there was evidence."""
+    question: str = ""
+    """Only kept where `learning.log_questions` is on."""
+    feedback: Feedback | None = None
+
+    @property
+    def reward(self) -> float | None:
+        """1 for a helpful answer, 0 for one that was not, None when nobody said."""
+        return None if self.feedback is None or self.feedback.helpful is None else float(self.feedback.helpful)
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionPage:
+    decisions: tuple[LoggedDecision, ...]
+    next_page_token: str = ""
+    """Empty on the last page."""

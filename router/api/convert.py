@@ -53,7 +53,7 @@ _EVIDENCE_KINDS = {
     EvidenceKind.WEB_PAGE: pb.EVIDENCE_KIND_WEB_PAGE,
     EvidenceKind.SUMMARY: pb.EVIDENCE_KIND_SUMMARY,
 }
-_SOURCE_CODES = {
+SOURCE_CODES = {
     SourceCode.OK: pb.SOURCE_CODE_OK,
     SourceCode.DEGRADED: pb.SOURCE_CODE_DEGRADED,
     SourceCode.UNAVAILABLE: pb.SOURCE_CODE_UNAVAILABLE,
@@ -308,14 +308,14 @@ def _provenance_to_proto(provenance: Provenance) -> pb.Provenance:
 
 
 def report_from_proto(message: pb.SourceReport) -> SourceReport:
-    code = member(_SOURCE_CODES, message.code)
+    code = member(SOURCE_CODES, message.code)
     return SourceReport(message.source, code, _seconds(message.latency_ms), message.count, message.message)
 
 
 def report_to_proto(report: SourceReport) -> pb.SourceReport:
     return pb.SourceReport(
         source=report.source,
-        code=_SOURCE_CODES[report.code],
+        code=SOURCE_CODES[report.code],
         latency_ms=_milliseconds(report.latency_s),
         count=report.count,
         message=report.message,
@@ -340,6 +340,7 @@ def retrieval_from_proto(message: router_pb.RetrieveResponse) -> Retrieval:
         tuple(map(report_from_proto, message.sources)),
         timings_from_proto(message.timings),
         notices_from_proto(message.warnings),
+        request_id=message.request_id,
     )
 
 
@@ -354,7 +355,7 @@ def retrieval_to_proto(retrieval: Retrieval, request_id: str) -> router_pb.Retri
     )
 
 
-def answer_from_proto(message: router_pb.Answer) -> Answer:
+def answer_from_proto(message: router_pb.Answer, request_id: str) -> Answer:
     """The wire carries one set of timings and notices, those of the whole answer; its retrieval gets the timings too."""
     timings = timings_from_proto(message.timings)
     return Answer(
@@ -366,6 +367,7 @@ def answer_from_proto(message: router_pb.Answer) -> Answer:
             tuple(map(evidence_from_proto, message.evidence)),
             tuple(map(report_from_proto, message.sources)),
             timings,
+            request_id=request_id,
         ),
         generator=message.generator,
         timings=timings,
@@ -398,7 +400,8 @@ def event_from_proto(message: router_pb.StreamAnswerResponse, decision: RouteDec
             return decision_from_proto(message.decision)
         case "evidence" if decision is not None:
             evidence = tuple(map(evidence_from_proto, message.evidence.evidence))
-            return Retrieval(decision, evidence, tuple(map(report_from_proto, message.evidence.sources)), Timings({}, 0.0))
+            reports = tuple(map(report_from_proto, message.evidence.sources))
+            return Retrieval(decision, evidence, reports, Timings({}, 0.0), request_id=message.request_id)
         case "token":
             return Token(message.token)
         case "citation":
@@ -406,7 +409,7 @@ def event_from_proto(message: router_pb.StreamAnswerResponse, decision: RouteDec
         case "warning":
             return Notice(message.warning.reason, message.warning.message)
         case "final":
-            return answer_from_proto(message.final)
+            return answer_from_proto(message.final, message.request_id)
     raise InternalError("the stream holds an event that this client does not know, or that came out of order")
 
 

@@ -70,4 +70,4 @@ class RouterServicer(pb_grpc.RouterServiceServicer):
 
 
 def options_from_proto(message: types_pb2.RetrievalOptions) -> Options:
-    return Options(tuple(message.sources), message.policy, message.limit, message.fusion)
+    return Options(tuple(message.sources), message.policy, message.limit, message.fusion, message.no_log)

@@ -84,7 +84,7 @@ async def start(app: App, settings: ServerSettings, *, health_interval_s: float 
     server = grpc.aio.server(interceptors=(interceptor,), options=_options(settings))
     router_service_pb2_grpc.add_RouterServiceServicer_to_server(RouterServicer(app.engine), server)
     corpus_service_pb2_grpc.add_CorpusServiceServicer_to_server(CorpusServicer(app.corpus), server)
-    policies = PolicyServicer(app.policy_descriptions, app.settings.policy_chain, app.engine.sources)
+    policies = PolicyServicer(app.policy_descriptions, app.settings.policy_chain, app.engine.sources, app.decisions)
     policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(policies, server)
     watch = HealthWatch(app.components, SERVICES, app.engine.sources, health_interval_s)
     health_pb2_grpc.add_HealthServicer_to_server(watch.servicer, server)

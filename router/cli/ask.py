@@ -16,6 +16,7 @@ from router.cli.options import (
     Json,
     Key,
     Limit,
+    NoLog,
     Policy,
     Question,
     Sources,
@@ -36,6 +37,7 @@ def ask(
     limit: Limit = 0,
     fusion: Fusion = "",
     where: Filters = None,
+    no_log: NoLog = False,
     target: Target = DEFAULT_TARGET,
     api_key: Key = None,
     tls: Tls = False,
@@ -46,9 +48,10 @@ def ask(
     query = query_of(question, where)
     with connected(target, api_key, tls, timeout, as_json) as client:
         if as_json:
-            print_json(documents.of_answer(client.answer(query, sources=source or (), policy=policy, limit=limit, fusion=fusion)))
+            answer = client.answer(query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log)
+            print_json(documents.of_answer(answer))
         else:
-            _show(client.stream_answer(query, sources=source or (), policy=policy, limit=limit, fusion=fusion))
+            _show(client.stream_answer(query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log))
 
 
 def _show(events: Iterator[AnswerEvent]) -> None:
@@ -79,7 +82,7 @@ def _show_grounds(answer: Answer) -> None:
     console.print()
     render.show_reports(console, answer.retrieval.sources)
     render.show_notices(console, answer.notices)
-    console.print(f"({answer.generator}, {answer.timings.total_s:.2f} s)", style="dim")
+    console.print(f"({answer.generator}, {answer.timings.total_s:.2f} s, request {answer.request_id})", style="dim")
 
 
 def route(
@@ -118,6 +121,7 @@ def retrieve(
     limit: Limit = 0,
     fusion: Fusion = "",
     where: Filters = None,
+    no_log: NoLog = False,
     target: Target = DEFAULT_TARGET,
     api_key: Key = None,
     tls: Tls = False,
@@ -127,7 +131,7 @@ def retrieve(
     """Show the evidence for a question, fused and best first, without an answer."""
     query = query_of(question, where)
     with connected(target, api_key, tls, timeout, as_json) as client:
-        retrieval = client.retrieve(query, sources=source or (), policy=policy, limit=limit, fusion=fusion)
+        retrieval = client.retrieve(query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log)
     if as_json:
         print_json(documents.of_retrieval(retrieval))
         return

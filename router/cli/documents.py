@@ -6,7 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from router.corpus.base import CorpusStats, DocumentRecord, Failure
-from router.types import Answer, Citation, Evidence, Notice, Retrieval, RouteDecision, SourceReport, Timings
+from router.types import (
+    Answer,
+    Citation,
+    Evidence,
+    Feedback,
+    LoggedDecision,
+    Notice,
+    Outcome,
+    Retrieval,
+    RouteDecision,
+    SourceReport,
+    Timings,
+)
 
 Document = dict[str, Any]
 
@@ -25,6 +37,7 @@ def of_answer(answer: Answer) -> Document:
 
 def of_retrieval(retrieval: Retrieval) -> Document:
     return {
+        "request_id": retrieval.request_id,
         "decision": of_decision(retrieval.decision),
         "evidence": [_evidence(item) for item in retrieval.evidence],
         "sources": [_report(report) for report in retrieval.sources],
@@ -49,6 +62,26 @@ def of_decision(decision: RouteDecision) -> Document:
             {"source": route.source, "probability": route.probability, "selected": route.selected, "reason": route.reason}
             for route in decision.routes
         ],
+    }
+
+
+def of_logged(decision: LoggedDecision) -> Document:
+    """A line of the export for off-policy evaluation: who decided what, with which probability, at which price, for which reward."""
+    return {
+        "request_id": decision.request_id,
+        "time": decision.decided_at.isoformat(),
+        "policy": decision.policy,
+        "version": decision.version,
+        "features": dict(decision.features),
+        "chosen": list(decision.chosen),
+        "propensity": decision.propensity,
+        "cost": decision.cost,
+        "reward": decision.reward,
+        "as_asked": decision.as_asked,
+        "probabilities": dict(decision.probabilities),
+        "outcome": _outcome(decision.outcome),
+        "feedback": _feedback(decision.feedback),
+        **({"question": decision.question} if decision.question else {}),
     }
 
 
@@ -115,6 +148,28 @@ def _report(report: SourceReport) -> Document:
         "latency_ms": _milliseconds(report.latency_s),
         "count": report.count,
         "message": report.message,
+    }
+
+
+def _outcome(outcome: Outcome | None) -> Document | None:
+    if outcome is None:
+        return None
+    return {
+        "evidence_count": outcome.evidence_count,
+        "sources": {source: code.name for source, code in outcome.sources.items()},
+        "latency_ms": _milliseconds(outcome.latency_s),
+        "found": outcome.found,
+    }
+
+
+def _feedback(feedback: Feedback | None) -> Document | None:
+    if feedback is None:
+        return None
+    return {
+        "helpful": feedback.helpful,
+        "corrected_answer": feedback.corrected_answer,
+        "clicked_citations": list(feedback.clicked_citations),
+        "correct_sources": list(feedback.correct_sources),
     }
 
 

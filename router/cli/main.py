@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from router import __version__
-from router.cli import ask, config, corpus, doctor, ingest, serve
+from router.cli import ask, config, corpus, doctor, ingest, learning, serve
 from router.cli.failures import EXPLAINED, told
 
 app = typer.Typer(
@@ -51,6 +51,8 @@ app.command(epilog=EXPLAINED)(ingest.ingest)
 app.command(epilog=EXPLAINED)(ask.ask)
 app.command(epilog=EXPLAINED)(ask.route)
 app.command(epilog=EXPLAINED)(ask.retrieve)
+app.command(epilog=EXPLAINED)(learning.feedback)
+app.add_typer(learning.app, name="policy")
 app.add_typer(corpus.app, name="corpus")
 app.command(epilog=EXPLAINED)(doctor.doctor)
 app.add_typer(config.app, name="config")

@@ -32,6 +32,7 @@ Sources = Annotated[list[str] | None, typer.Option("--source", metavar="NAME", h
 Policy = Annotated[str, typer.Option(metavar="NAME", help="The policy that routes. Default: the configured chain.")]
 Limit = Annotated[int, typer.Option(metavar="N", help="Evidence at most, 1 to 100. 0: the configured number.")]
 Fusion = Annotated[str, typer.Option(metavar="NAME", help="walk, rrf or weighted. Default: the configured one.")]
+NoLog = Annotated[bool, typer.Option("--no-log", help="Keep no record of this call to learn from.")]
 Filters = Annotated[
     list[str] | None,
     typer.Option(

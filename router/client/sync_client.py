@@ -19,6 +19,7 @@ from router.api.convert import (
     retrieval_from_proto,
     writing,
 )
+from router.api.convert_decisions import decision_page_from_proto, feedback_to_request
 from router.api.convert_documents import acknowledgement_from_proto, page_from_proto, record_from_proto, stats_from_proto, upload_to_proto
 from router.client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, OPTIONS, credential
 from router.client.errors import typed_errors
@@ -33,7 +34,7 @@ from router.pb import (
     router_service_pb2_grpc,
     types_pb2,
 )
-from router.types import Answer, AnswerEvent, Notice, Query, Retrieval, RouteDecision, TextPart
+from router.types import Answer, AnswerEvent, Feedback, LoggedDecision, Notice, Query, Retrieval, RouteDecision, TextPart
 
 
 class RouterClient:
@@ -105,10 +106,13 @@ class RouterClient:
         policy: str = "",
         limit: int = 0,
         fusion: str = "",
+        no_log: bool = False,
         timeout_s: float | None = None,
     ) -> Retrieval:
-        """Evidence from the chosen sources, fused, best first. Empty options mean the configured ones."""
-        request = router_service_pb2.RetrieveRequest(query=_query(query), options=_options(sources, policy, limit, fusion))
+        """Evidence from the chosen sources, fused, best first. Empty options mean the configured ones; `no_log` keeps no record of the call
+        to learn from.
+        """
+        request = router_service_pb2.RetrieveRequest(query=_query(query), options=_options(sources, policy, limit, fusion, no_log))
         with typed_errors(self._target):
             reply = self._router.Retrieve(request, timeout=self._within(timeout_s), metadata=self._metadata)
         return retrieval_from_proto(reply)
@@ -121,13 +125,14 @@ class RouterClient:
         policy: str = "",
         limit: int = 0,
         fusion: str = "",
+        no_log: bool = False,
         timeout_s: float | None = None,
     ) -> Answer:
         """The answer with its citations and all that it rests on."""
-        request = router_service_pb2.AnswerRequest(query=_query(query), options=_options(sources, policy, limit, fusion))
+        request = router_service_pb2.AnswerRequest(query=_query(query), options=_options(sources, policy, limit, fusion, no_log))
         with typed_errors(self._target):
             reply = self._router.Answer(request, timeout=self._within(timeout_s), metadata=self._metadata)
-        return answer_from_proto(reply.answer)
+        return answer_from_proto(reply.answer, reply.request_id)
 
     def stream_answer(
         self,
@@ -137,10 +142,11 @@ class RouterClient:
         policy: str = "",
         limit: int = 0,
         fusion: str = "",
+        no_log: bool = False,
         timeout_s: float | None = None,
     ) -> Iterator[AnswerEvent]:
         """The decision, the evidence, tokens with citations and notices, then the whole answer. Leaving early cancels the call."""
-        request = router_service_pb2.StreamAnswerRequest(query=_query(query), options=_options(sources, policy, limit, fusion))
+        request = router_service_pb2.StreamAnswerRequest(query=_query(query), options=_options(sources, policy, limit, fusion, no_log))
         decision: RouteDecision | None = None
         call = self._router.StreamAnswer(request, timeout=self._within(timeout_s), metadata=self._metadata)
         try:
@@ -212,7 +218,7 @@ class RouterClient:
             reply = self._corpus.GetCorpusStats(request, timeout=self._within(timeout_s), metadata=self._metadata)
         return stats_from_proto(reply)
 
-    # --- the service ------------------------------------------------------------------------------------------------
+    # --- the policies -----------------------------------------------------------------------------------------------
 
     def list_policies(self, *, timeout_s: float | None = None) -> Policies:
         """The policies that a call may name, and the sources that they choose among."""
@@ -220,6 +226,47 @@ class RouterClient:
         with typed_errors(self._target):
             reply = self._policy.ListPolicies(request, timeout=self._within(timeout_s), metadata=self._metadata)
         return policies_from_proto(reply)
+
+    def record_feedback(
+        self,
+        request_id: str,
+        *,
+        helpful: bool | None = None,
+        corrected_answer: str = "",
+        clicked_citations: Sequence[int] = (),
+        correct_sources: Sequence[str] = (),
+        timeout_s: float | None = None,
+    ) -> None:
+        """Tell what a person thought of an answer, in place of what was said of it before.
+
+        Args:
+            request_id: Of the answer or retrieval that is judged.
+            helpful: Whether it was good; None says nothing.
+            corrected_answer: What the answer should have been.
+            clicked_citations: Markers of the citations that were followed.
+            correct_sources: The sources that would have been right.
+            timeout_s: Deadline of the call.
+        """
+        feedback = Feedback(helpful, corrected_answer, tuple(clicked_citations), tuple(correct_sources))
+        request = feedback_to_request(request_id, feedback)
+        with typed_errors(self._target):
+            self._policy.RecordFeedback(request, timeout=self._within(timeout_s), metadata=self._metadata)
+
+    def list_decisions(self, *, page_size: int = 0, timeout_s: float | None = None) -> Iterator[LoggedDecision]:
+        """All logged decisions with their feedback, the oldest first; pages are fetched as they are needed."""
+        token = ""
+        while True:
+            request = policy_service_pb2.ListDecisionsRequest(page_size=page_size, page_token=token)
+            with typed_errors(self._target):
+                reply = self._policy.ListDecisions(request, timeout=self._within(timeout_s), metadata=self._metadata)
+            page = decision_page_from_proto(reply)
+            for decision in page.decisions:
+                yield decision
+            token = page.next_page_token
+            if not token:
+                return
+
+    # --- the service ------------------------------------------------------------------------------------------------
 
     def health(self, *, timeout_s: float | None = None) -> dict[str, bool]:
         """Whether each part can serve: the whole service under the empty name, its RPC services, and `source/<name>`."""
@@ -237,6 +284,6 @@ def _query(query: str | Query) -> types_pb2.Query:
     return query_to_proto(Query((TextPart(query),)) if isinstance(query, str) else query)
 
 
-def _options(sources: Sequence[str], policy: str, limit: int, fusion: str) -> types_pb2.RetrievalOptions:
+def _options(sources: Sequence[str], policy: str, limit: int, fusion: str, no_log: bool) -> types_pb2.RetrievalOptions:
     with writing("options"):
-        return types_pb2.RetrievalOptions(sources=sources, policy=policy, limit=limit, fusion=fusion)
+        return types_pb2.RetrievalOptions(sources=sources, policy=policy, limit=limit, fusion=fusion, no_log=no_log)

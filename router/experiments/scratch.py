@@ -17,7 +17,7 @@ from router.app import App, open_app
 from router.corpus.base import DocumentState, Upload
 from router.errors import InternalError
 from router.experiments.dataset import Dataset, open_text
-from router.settings import GraphSource, ReplayProvider, Settings, SourceSettings, VectorSource, WebSource
+from router.settings import GraphSource, LearningSettings, ReplayProvider, Settings, SourceSettings, VectorSource, WebSource
 
 FACTS_NAME = "facts.tsv"
 TENANT = "default"
@@ -46,6 +46,8 @@ async def scratch_app(settings: Settings, dataset: Dataset, progress: Progress) 
             "milvus": settings.milvus.model_copy(update={"uri": None}),
             "graph": settings.graph.model_copy(update={"uri": None}),
             "journal": settings.journal.model_copy(update={"url": None}),
+            # A measurement is no use: nothing is to be learned from it, and nothing may slow it down.
+            "learning": LearningSettings(log_decisions=False),
         }
     )
     async with open_app(scratch) as app:

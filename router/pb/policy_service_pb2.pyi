@@ -6,7 +6,10 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from router.pb import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +20,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Verdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VERDICT_UNSPECIFIED: _Verdict.ValueType  # 0
+    """Not said."""
+    VERDICT_HELPFUL: _Verdict.ValueType  # 1
+    """It was."""
+    VERDICT_NOT_HELPFUL: _Verdict.ValueType  # 2
+    """It was not."""
+
+class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
+    """Whether an answer was good."""
+
+VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
+"""Not said."""
+VERDICT_HELPFUL: Verdict.ValueType  # 1
+"""It was."""
+VERDICT_NOT_HELPFUL: Verdict.ValueType  # 2
+"""It was not."""
+Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
 class ListPoliciesRequest(_message.Message):
@@ -97,29 +124,49 @@ Global___ListPoliciesResponse: _TypeAlias = ListPoliciesResponse  # noqa: Y015
 
 @_typing.final
 class RecordFeedbackRequest(_message.Message):
-    """What a person thought of an answer."""
+    """What a person thought of an answer; at least one field besides `request_id` is set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     HELPFUL_FIELD_NUMBER: _builtins.int
     CORRECT_SOURCE_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    CORRECTED_ANSWER_FIELD_NUMBER: _builtins.int
+    CLICKED_CITATIONS_FIELD_NUMBER: _builtins.int
+    CORRECT_SOURCES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """The call that is judged."""
+    """The call that is judged: the `request_id` of its reply."""
     helpful: _builtins.bool
-    """Whether the answer was good."""
+    """True is the same as VERDICT_HELPFUL. False says nothing; use `verdict` for an answer that was not good."""
     correct_source: _builtins.str
-    """The source that would have been right; empty: not said."""
+    """One more of `correct_sources`; empty: not said."""
+    verdict: Global___Verdict.ValueType
+    """Whether the answer was good."""
+    corrected_answer: _builtins.str
+    """What the answer should have been, at most 32,000 characters; empty: not said."""
+    @_builtins.property
+    def clicked_citations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Markers of the citations that were followed, from 1."""
+
+    @_builtins.property
+    def correct_sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The sources that would have been right; empty: not said."""
+
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         helpful: _builtins.bool = ...,
         correct_source: _builtins.str = ...,
+        verdict: Global___Verdict.ValueType = ...,
+        corrected_answer: _builtins.str = ...,
+        clicked_citations: _abc.Iterable[_builtins.int] | None = ...,
+        correct_sources: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["correct_source", b"correct_source", "helpful", b"helpful", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clicked_citations", b"clicked_citations", "correct_source", b"correct_source", "correct_sources", b"correct_sources", "corrected_answer", b"corrected_answer", "helpful", b"helpful", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -141,3 +188,275 @@ class RecordFeedbackResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordFeedbackResponse: _TypeAlias = RecordFeedbackResponse  # noqa: Y015
+
+@_typing.final
+class ListDecisionsRequest(_message.Message):
+    """Asks for logged decisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Decisions per page, at most 1000. 0: 100."""
+    page_token: _builtins.str
+    """Where the page begins: the `next_page_token` of the page before. Empty: the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDecisionsRequest: _TypeAlias = ListDecisionsRequest  # noqa: Y015
+
+@_typing.final
+class ListDecisionsResponse(_message.Message):
+    """A page of logged decisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty on the last one."""
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoggedDecision]:
+        """The decisions, the oldest first."""
+
+    def __init__(
+        self,
+        *,
+        decisions: _abc.Iterable[Global___LoggedDecision] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDecisionsResponse: _TypeAlias = ListDecisionsResponse  # noqa: Y015
+
+@_typing.final
+class LoggedDecision(_message.Message):
+    """One routed call: what was decided, on what, what became of it and what a person thought of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ProbabilitiesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class FeaturesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DECIDED_AT_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    AS_ASKED_FIELD_NUMBER: _builtins.int
+    CHOSEN_FIELD_NUMBER: _builtins.int
+    PROBABILITIES_FIELD_NUMBER: _builtins.int
+    PROPENSITY_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    FEEDBACK_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Identity of the call."""
+    policy: _builtins.str
+    """The policy that decided; `as asked` when the caller named the sources."""
+    policy_version: _builtins.str
+    """Version of the policy's weights; of a policy without any the release of the service."""
+    as_asked: _builtins.bool
+    """Whether the caller named the sources, so that no policy decided."""
+    propensity: _builtins.float
+    """Probability with which the policy would choose exactly these sources again; 1 for one that does not draw lots."""
+    cost: _builtins.float
+    """Price of asking the chosen sources, in units of answer quality."""
+    question: _builtins.str
+    """The question; only kept where the service is set to keep it."""
+    @_builtins.property
+    def decided_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was decided."""
+
+    @_builtins.property
+    def chosen(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The sources that were asked."""
+
+    @_builtins.property
+    def probabilities(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """By configured source: the estimated probability that it carries (part of) the answer."""
+
+    @_builtins.property
+    def features(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """What the policy decided on, by name; empty when it does not tell."""
+
+    @_builtins.property
+    def outcome(self) -> Global___DecisionOutcome:
+        """What became of it; unset when the call ended before there was evidence."""
+
+    @_builtins.property
+    def feedback(self) -> Global___Feedback:
+        """What a person thought of the answer; unset when nobody said."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        decided_at: _timestamp_pb2.Timestamp | None = ...,
+        policy: _builtins.str = ...,
+        policy_version: _builtins.str = ...,
+        as_asked: _builtins.bool = ...,
+        chosen: _abc.Iterable[_builtins.str] | None = ...,
+        probabilities: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        propensity: _builtins.float = ...,
+        features: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        cost: _builtins.float = ...,
+        outcome: Global___DecisionOutcome | None = ...,
+        question: _builtins.str = ...,
+        feedback: Global___Feedback | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "feedback", b"feedback", "outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_asked", b"as_asked", "chosen", b"chosen", "cost", b"cost", "decided_at", b"decided_at", "features", b"features", "feedback", b"feedback", "outcome", b"outcome", "policy", b"policy", "policy_version", b"policy_version", "probabilities", b"probabilities", "propensity", b"propensity", "question", b"question", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoggedDecision: _TypeAlias = LoggedDecision  # noqa: Y015
+
+@_typing.final
+class DecisionOutcome(_message.Message):
+    """What became of a decision, as far as it is known without a person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SourcesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _types_pb2.SourceCode.ValueType
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _types_pb2.SourceCode.ValueType = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    EVIDENCE_COUNT_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    evidence_count: _builtins.int
+    """Pieces of evidence returned."""
+    latency_ms: _builtins.float
+    """From the call's start to its evidence, or to its whole answer, in milliseconds."""
+    found: _builtins.bool
+    """Whether the evidence carried an answer; unset when none was asked for, or the call ended before it was whole."""
+    @_builtins.property
+    def sources(self) -> _containers.ScalarMap[_builtins.str, _types_pb2.SourceCode.ValueType]:
+        """How each chosen source fared."""
+
+    def __init__(
+        self,
+        *,
+        evidence_count: _builtins.int = ...,
+        sources: _abc.Mapping[_builtins.str, _types_pb2.SourceCode.ValueType] | None = ...,
+        latency_ms: _builtins.float = ...,
+        found: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_found", b"_found", "found", b"found"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_found", b"_found", "evidence_count", b"evidence_count", "found", b"found", "latency_ms", b"latency_ms", "sources", b"sources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__found: _TypeAlias = _typing.Literal["found"]  # noqa: Y015
+    _WhichOneofArgType__found: _TypeAlias = _typing.Literal["_found", b"_found"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__found) -> _WhichOneofReturnType__found | None: ...
+
+Global___DecisionOutcome: _TypeAlias = DecisionOutcome  # noqa: Y015
+
+@_typing.final
+class Feedback(_message.Message):
+    """What a person thought of an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: _builtins.int
+    CORRECTED_ANSWER_FIELD_NUMBER: _builtins.int
+    CLICKED_CITATIONS_FIELD_NUMBER: _builtins.int
+    CORRECT_SOURCES_FIELD_NUMBER: _builtins.int
+    verdict: Global___Verdict.ValueType
+    """Whether it was good."""
+    corrected_answer: _builtins.str
+    """What it should have been; empty: not said."""
+    @_builtins.property
+    def clicked_citations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Markers of the citations that were followed."""
+
+    @_builtins.property
+    def correct_sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The sources that would have been right; empty: not said."""
+
+    def __init__(
+        self,
+        *,
+        verdict: Global___Verdict.ValueType = ...,
+        corrected_answer: _builtins.str = ...,
+        clicked_citations: _abc.Iterable[_builtins.int] | None = ...,
+        correct_sources: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clicked_citations", b"clicked_citations", "correct_sources", b"correct_sources", "corrected_answer", b"corrected_answer", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Feedback: _TypeAlias = Feedback  # noqa: Y015

@@ -45,6 +45,11 @@ class PolicyServiceStub:
                 request_serializer=graphrag_dot_router_dot_v1_dot_policy__service__pb2.RecordFeedbackRequest.SerializeToString,
                 response_deserializer=graphrag_dot_router_dot_v1_dot_policy__service__pb2.RecordFeedbackResponse.FromString,
                 _registered_method=True)
+        self.ListDecisions = channel.unary_unary(
+                '/graphrag.router.v1.PolicyService/ListDecisions',
+                request_serializer=graphrag_dot_router_dot_v1_dot_policy__service__pb2.ListDecisionsRequest.SerializeToString,
+                response_deserializer=graphrag_dot_router_dot_v1_dot_policy__service__pb2.ListDecisionsResponse.FromString,
+                _registered_method=True)
 
 
 class PolicyServiceServicer:
@@ -59,7 +64,15 @@ class PolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordFeedback(self, request, context):
-        """What a person thought of an answer. Not filled in this release: answers UNIMPLEMENTED.
+        """Keeps what a person thought of an answer, in place of what was said of it before. NOT_FOUND (`UNKNOWN_REQUEST`) when no decision of
+        that call is kept: the call opted out, or it is too old.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDecisions(self, request, context):
+        """The logged decisions of the caller's tenant with their feedback, the oldest first, page by page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +90,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.RecordFeedback,
                     request_deserializer=graphrag_dot_router_dot_v1_dot_policy__service__pb2.RecordFeedbackRequest.FromString,
                     response_serializer=graphrag_dot_router_dot_v1_dot_policy__service__pb2.RecordFeedbackResponse.SerializeToString,
+            ),
+            'ListDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDecisions,
+                    request_deserializer=graphrag_dot_router_dot_v1_dot_policy__service__pb2.ListDecisionsRequest.FromString,
+                    response_serializer=graphrag_dot_router_dot_v1_dot_policy__service__pb2.ListDecisionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +152,33 @@ class PolicyService:
             '/graphrag.router.v1.PolicyService/RecordFeedback',
             graphrag_dot_router_dot_v1_dot_policy__service__pb2.RecordFeedbackRequest.SerializeToString,
             graphrag_dot_router_dot_v1_dot_policy__service__pb2.RecordFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphrag.router.v1.PolicyService/ListDecisions',
+            graphrag_dot_router_dot_v1_dot_policy__service__pb2.ListDecisionsRequest.SerializeToString,
+            graphrag_dot_router_dot_v1_dot_policy__service__pb2.ListDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

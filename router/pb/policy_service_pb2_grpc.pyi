@@ -36,7 +36,11 @@ class PolicyServiceStub:
     ListPolicies: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListPoliciesRequest, _policy_service_pb2.ListPoliciesResponse]
     """The policies that a call may name."""
     RecordFeedback: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.RecordFeedbackRequest, _policy_service_pb2.RecordFeedbackResponse]
-    """What a person thought of an answer. Not filled in this release: answers UNIMPLEMENTED."""
+    """Keeps what a person thought of an answer, in place of what was said of it before. NOT_FOUND (`UNKNOWN_REQUEST`) when no decision of
+    that call is kept: the call opted out, or it is too old.
+    """
+    ListDecisions: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListDecisionsRequest, _policy_service_pb2.ListDecisionsResponse]
+    """The logged decisions of the caller's tenant with their feedback, the oldest first, page by page."""
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
@@ -46,7 +50,11 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     ListPolicies: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListPoliciesRequest, _policy_service_pb2.ListPoliciesResponse]  # type: ignore[assignment]
     """The policies that a call may name."""
     RecordFeedback: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.RecordFeedbackRequest, _policy_service_pb2.RecordFeedbackResponse]  # type: ignore[assignment]
-    """What a person thought of an answer. Not filled in this release: answers UNIMPLEMENTED."""
+    """Keeps what a person thought of an answer, in place of what was said of it before. NOT_FOUND (`UNKNOWN_REQUEST`) when no decision of
+    that call is kept: the call opted out, or it is too old.
+    """
+    ListDecisions: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListDecisionsRequest, _policy_service_pb2.ListDecisionsResponse]  # type: ignore[assignment]
+    """The logged decisions of the caller's tenant with their feedback, the oldest first, page by page."""
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     """The routing policies and what is learned from their use."""
@@ -65,6 +73,16 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.RecordFeedbackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.RecordFeedbackResponse, _abc.Awaitable[_policy_service_pb2.RecordFeedbackResponse]]:
-        """What a person thought of an answer. Not filled in this release: answers UNIMPLEMENTED."""
+        """Keeps what a person thought of an answer, in place of what was said of it before. NOT_FOUND (`UNKNOWN_REQUEST`) when no decision of
+        that call is kept: the call opted out, or it is too old.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDecisions(
+        self,
+        request: _policy_service_pb2.ListDecisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ListDecisionsResponse, _abc.Awaitable[_policy_service_pb2.ListDecisionsResponse]]:
+        """The logged decisions of the caller's tenant with their feedback, the oldest first, page by page."""
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

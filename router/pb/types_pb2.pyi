@@ -903,12 +903,15 @@ class RetrievalOptions(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     FUSION_FIELD_NUMBER: _builtins.int
+    NO_LOG_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """The policy that routes. Empty: the configured chain."""
     limit: _builtins.int
     """Evidence returned at most, 1 to 100. 0: the configured number."""
     fusion: _builtins.str
     """`walk`, `rrf` or `weighted`. Empty: the configured method."""
+    no_log: _builtins.bool
+    """Keep no record of this call in the decision log. Feedback on it is then refused."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ask exactly these sources and do not route. Empty: the policy chooses."""
@@ -920,10 +923,11 @@ class RetrievalOptions(_message.Message):
         policy: _builtins.str = ...,
         limit: _builtins.int = ...,
         fusion: _builtins.str = ...,
+        no_log: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fusion", b"fusion", "limit", b"limit", "policy", b"policy", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fusion", b"fusion", "limit", b"limit", "no_log", b"no_log", "policy", b"policy", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

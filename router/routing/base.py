@@ -1,4 +1,4 @@
-"""The seam of a policy: one method."""
+"""The seam of a policy: one method; and that of whoever learns from what became of its decisions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from router.retrieval.base import Probe
-from router.types import Caller, Query, RouteDecision
+from router.types import Answer, Caller, Query, Retrieval, RouteDecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +31,26 @@ class RoutingPolicy(Protocol):
         Raises:
             RouterError: The policy cannot decide (its model is gone, or replied nonsense twice); the next of the chain does.
         """
+
+
+class DecisionObserver(Protocol):
+    """Is told what calls decided and what became of it, each time with all that came before.
+
+    Nobody waits for it: its methods return at once and raise nothing. A call that fails or is left is not heard of again.
+    """
+
+    def on_decided(self, query: Query, caller: Caller, decision: RouteDecision) -> None: ...
+
+    def on_retrieved(self, query: Query, caller: Caller, retrieval: Retrieval) -> None: ...
+
+    def on_answered(self, query: Query, caller: Caller, answer: Answer) -> None: ...
+
+
+class Unobserved:
+    """Nobody is told."""
+
+    def on_decided(self, query: Query, caller: Caller, decision: RouteDecision) -> None: ...
+
+    def on_retrieved(self, query: Query, caller: Caller, retrieval: Retrieval) -> None: ...
+
+    def on_answered(self, query: Query, caller: Caller, answer: Answer) -> None: ...

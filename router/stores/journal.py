@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from router.errors import Conflict, InternalError, InvalidInput, NotFound, RouterError
 from router.settings import JournalSettings
 from router.stores.database import database_errors, make_engine
+from router.stores.decisions import DecisionStore
 from router.stores.documents import DocumentPage, DocumentRecord, DocumentState, Failure, NewDocument, Standing
 from router.stores.journal_schema import (
     DELETING,
@@ -74,6 +75,8 @@ class Journal:
         self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
         self.statements = StatementStore(self._read, self._write)
         """What is stated about the passages."""
+        self.decisions = DecisionStore(self._read, self._write, engine.dialect.name)
+        """What calls decided, and the feedback on it."""
         self._upsert_documents = _upsert_documents(engine.dialect.name)
         self._one_writer = asyncio.Lock()  # SQLite has one; waiting here costs less than its busy handler
         self._waiting: list[_Put] = []

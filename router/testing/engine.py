@@ -18,7 +18,7 @@ from router.ranking.symmetric import ReciprocalRankFusion
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.follow_up import FollowUps
 from router.retrieval.probe import Prober
-from router.routing.base import RoutingPolicy, SourceProfile
+from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.stores.vectors import PassageVectors
@@ -124,6 +124,7 @@ def small_engine(
     generator: Generator | None = None,
     settings: RetrievalSettings | None = None,
     corrector: Corrector | None = None,
+    observer: DecisionObserver | None = None,
 ) -> Engine:
     """An engine over these sources. Its chain is the first policy; by default one that chooses every source. It corrects nothing."""
     policies = policies or (TablePolicy("all", dict.fromkeys(retrievers, 1.0)),)
@@ -143,4 +144,5 @@ def small_engine(
         reader=None,
         generator=generator or QuotingGenerator(),
         settings=settings or RetrievalSettings(),
+        observer=observer,
     )

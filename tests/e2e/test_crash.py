@@ -1,4 +1,4 @@
-"""A service killed with -9 in the middle of an ingest loses no document that it acknowledged."""
+"""A service killed with -9 loses no document and no feedback that it acknowledged."""
 
 from __future__ import annotations
 
@@ -52,3 +52,23 @@ async def test_every_acknowledged_document_is_there_after_the_restart(tmp_path) 
             assert f"note-{number}.md" in [item.uri for item in found.evidence][:3]
     finally:
         await service.stop()
+
+
+@pytest.mark.timeout(240)
+async def test_feedback_is_there_after_the_restart_with_its_decision(tmp_path) -> None:
+    service = Service(tmp_path)
+    await service.start()
+    async with service.client() as client:
+        answer = await client.answer("Hello!")
+        await client.record_feedback(answer.request_id, helpful=True)
+        await service.kill()
+
+    await service.start()
+    try:
+        async with service.client() as client:
+            decisions = [decision async for decision in client.list_decisions()]
+    finally:
+        await service.stop()
+    assert [(decision.request_id, decision.policy, decision.chosen, decision.reward) for decision in decisions] == [
+        (answer.request_id, "rules", (), 1.0)
+    ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
@@ -17,7 +19,9 @@ from router.api.status import DETAILS_KEY
 from router.corpus.base import CorpusService
 from router.engine import Engine
 from router.pb import corpus_service_pb2_grpc, policy_service_pb2_grpc, router_service_pb2_grpc
-from router.settings import ServerSettings, Settings
+from router.settings import JournalSettings, LearningSettings, ServerSettings, Settings
+from router.stores.decision_log import DecisionLog
+from router.stores.journal import open_journal
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, small_engine
 from router.types import Evidence, EvidenceKind, PathStep, Provenance, Span
@@ -54,6 +58,8 @@ class SmallApp:
     components: Sequence[SmallComponent] = ()
     policy_descriptions: Mapping[str, str] = field(default_factory=lambda: {"rules": "By rules.", "all": "Everything."})
     settings: Settings = field(default_factory=Settings)
+    decisions: DecisionLog | None = None
+    """What its engine decides; `running` opens it."""
 
 
 @dataclass
@@ -70,9 +76,34 @@ class Service:
 
 
 @asynccontextmanager
+async def decision_log(settings: LearningSettings | None = None) -> AsyncIterator[DecisionLog]:
+    """A real log on a journal of its own."""
+    with TemporaryDirectory() as folder:
+        journal = await open_journal(JournalSettings(), Path(folder))
+        log = DecisionLog(journal.decisions, settings or LearningSettings())
+        await log.start()
+        try:
+            yield log
+        finally:
+            await log.aclose()
+            await journal.aclose()
+
+
+@asynccontextmanager
+async def logging_decisions(app: SmallApp) -> AsyncIterator[SmallApp]:
+    """The app with a log of what its engine decides."""
+    async with decision_log(app.settings.learning) as log:
+        app.engine.observer = log
+        yield replace(app, decisions=log)
+
+
+@asynccontextmanager
 async def running(app: SmallApp | None = None, *, health_interval_s: float = 0.02, **settings: Any) -> AsyncIterator[Service]:
     settings = {"port": 0, "graceful_stop_s": 0.2, **settings}
-    async with serving(app or SmallApp(), ServerSettings(**settings), health_interval_s=health_interval_s) as server:  # type: ignore[arg-type]
+    async with (
+        logging_decisions(app or SmallApp()) as app,
+        serving(app, ServerSettings(**settings), health_interval_s=health_interval_s) as server,  # type: ignore[arg-type]
+    ):
         target = f"127.0.0.1:{server.port}"
         async with grpc.aio.insecure_channel(target) as channel:
             yield Service(server, target, channel)

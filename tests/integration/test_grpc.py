@@ -203,6 +203,20 @@ WRONG_OPTIONS = [
     (pb.RetrievalOptions(fusion="stir"), "options.fusion"),
 ]
 
+GOOD, BAD = policy_pb.VERDICT_HELPFUL, policy_pb.VERDICT_NOT_HELPFUL
+WRONG_FEEDBACK = [
+    (policy_pb.RecordFeedbackRequest(helpful=True), "request_id"),
+    (policy_pb.RecordFeedbackRequest(request_id="r"), "verdict"),
+    (policy_pb.RecordFeedbackRequest(request_id="r", helpful=False), "verdict"),
+    (policy_pb.RecordFeedbackRequest(request_id="r", verdict=9), "verdict"),
+    (policy_pb.RecordFeedbackRequest(request_id="r", verdict=BAD, helpful=True), "helpful"),
+    (policy_pb.RecordFeedbackRequest(request_id="r", verdict=GOOD, correct_source="moon"), "correct_source"),
+    (policy_pb.RecordFeedbackRequest(request_id="r", correct_sources=["vector", "moon"]), "correct_sources[1]"),
+    (policy_pb.RecordFeedbackRequest(request_id="r", corrected_answer="x" * 32_001), "corrected_answer"),
+    (policy_pb.RecordFeedbackRequest(request_id="r", clicked_citations=[1, 0]), "clicked_citations[1]"),
+    (policy_pb.RecordFeedbackRequest(request_id="r", clicked_citations=range(1, 102)), "clicked_citations"),
+]
+
 WRONG_CALLS: list[tuple[str, str, Any, grpc.StatusCode, str | None]] = [
     *[
         ("router", method, getattr(router_pb, f"{method}Request")(query=query), code, field)
@@ -223,12 +237,17 @@ WRONG_CALLS: list[tuple[str, str, Any, grpc.StatusCode, str | None]] = [
     ("corpus", "ListDocuments", corpus_pb.ListDocumentsRequest(page_size=1001), INVALID, "page_size"),
     ("corpus", "ListDocuments", corpus_pb.ListDocumentsRequest(page_token="not ours"), INVALID, "page_token"),
     ("corpus", "ListDocuments", corpus_pb.ListDocumentsRequest(collection="Not A Name"), INVALID, "collection"),
-    ("policies", "RecordFeedback", policy_pb.RecordFeedbackRequest(request_id="x", helpful=True), UNIMPLEMENTED, None),
+    *[("policies", "RecordFeedback", request, INVALID, field) for request, field in WRONG_FEEDBACK],
+    ("policies", "RecordFeedback", policy_pb.RecordFeedbackRequest(request_id="no such", helpful=True), NOT_FOUND, "request_id"),
+    ("policies", "ListDecisions", policy_pb.ListDecisionsRequest(page_size=-1), INVALID, "page_size"),
+    ("policies", "ListDecisions", policy_pb.ListDecisionsRequest(page_size=1001), INVALID, "page_size"),
+    ("policies", "ListDecisions", policy_pb.ListDecisionsRequest(page_token="not ours"), INVALID, "page_token"),
 ]
 
 # Every value of these is right, or is refused with another field that says it better.
 NEVER_WRONG = {
     "RouteRequest.all_policies",
+    "RetrievalOptions.no_log",
     "Condition.exists",
     "Part.image",  # the part is named: pictures are not embedded in this release
     "Part.image_uri",
@@ -248,7 +267,7 @@ def test_every_field_of_every_request_has_a_wrong_value() -> None:
     named = {part for *_, path in WRONG_CALLS if path for part in path.replace("[", ".").split(".")}
     descriptors = [
         method.input_type
-        for file in (router_pb, corpus_pb)
+        for file in (router_pb, corpus_pb, policy_pb)
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
         if not method.client_streaming  # a wrong document fails alone; tested below

@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-from router.engine import AS_ASKED, Options
+from router.engine import Options
 from router.errors import AllSourcesUnavailable, InvalidInput, NotImplementedYet, StoreUnavailable
 from router.testing.engine import ListRetriever, small_engine
 from router.types import (
+    AS_ASKED,
     Answer,
     Caller,
     Deadline,

@@ -47,6 +47,8 @@ def test_the_file_may_be_named_by_a_variable(tmp_path, monkeypatch) -> None:
         ({"corpus.chunk_overlap_tokens": "200"}, "corpus", "at most half"),
         ({"routing.policies": "[llm]"}, "", "models.llm is not set"),
         ({"routing.policies": "[fixed]", "routing.fixed_sources": "[nowhere]"}, "", "nowhere"),
+        ({"learning": "{log_decisions: false, log_questions: true}"}, "", "turn both on or both off"),
+        ({"learning.retention_days": "0"}, "learning.retention_days", "greater than 0"),
         ({"rerank.method": "cross_encoder"}, "", "models.cross_encoder"),
         ({"fusion.walk.damping": "1"}, "fusion.walk.damping", "less than 1"),
     ],

@@ -10,14 +10,16 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.api import convert, convert_documents
+from router.api import convert, convert_decisions, convert_documents
 from router.api.convert import filter_from_proto, filter_to_proto, query_from_proto, query_to_proto, value_from_proto, value_to_proto
 from router.errors import InternalError, InvalidInput
 from router.pb import corpus_service_pb2, policy_service_pb2, router_service_pb2, types_pb2
-from router.types import Condition, Evidence, EvidenceKind, Filter, Query, RouteDecision, SourceCode, TextPart
+from router.types import Condition, Evidence, EvidenceKind, Feedback, Filter, Query, RouteDecision, SourceCode, TextPart
 from tests.unit.api.filled import filled, unset_fields
 
 DECISION = RouteDecision("rules", (), "because")
+SOURCES = ("vector", "graph", "web")
+source_lists = st.lists(st.sampled_from(SOURCES), unique=True).map(tuple)
 
 # Each message that stands for one of our values, with its conversions.
 PAIRS: dict[type[Message], tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
@@ -27,7 +29,7 @@ PAIRS: dict[type[Message], tuple[Callable[[Any], Any], Callable[[Any], Any]]] = 
     types_pb2.SourceReport: (convert.report_from_proto, convert.report_to_proto),
     types_pb2.Citation: (convert.citation_from_proto, convert.citation_to_proto),
     types_pb2.Timings: (convert.timings_from_proto, convert.timings_to_proto),
-    router_service_pb2.Answer: (convert.answer_from_proto, convert.answer_to_proto),
+    router_service_pb2.Answer: (lambda message: convert.answer_from_proto(message, "r"), convert.answer_to_proto),
     router_service_pb2.RetrieveResponse: (
         convert.retrieval_from_proto,
         lambda value: convert.retrieval_to_proto(value, "request_id Ω {pick}"),
@@ -44,6 +46,8 @@ PAIRS: dict[type[Message], tuple[Callable[[Any], Any], Callable[[Any], Any]]] = 
     corpus_service_pb2.Document: (convert_documents.record_from_proto, convert_documents.record_to_proto),
     corpus_service_pb2.ListDocumentsResponse: (convert_documents.page_from_proto, convert_documents.page_to_proto),
     corpus_service_pb2.GetCorpusStatsResponse: (convert_documents.stats_from_proto, convert_documents.stats_to_proto),
+    policy_service_pb2.LoggedDecision: (convert_decisions.logged_from_proto, convert_decisions.logged_to_proto),
+    policy_service_pb2.ListDecisionsResponse: (convert_decisions.decision_page_from_proto, convert_decisions.decision_page_to_proto),
 }
 
 # Put together and taken apart by the servicers and the client; tests/integration/test_grpc.py looks at each of their fields.
@@ -66,6 +70,7 @@ ENVELOPES = {
     "Policy",
     "RecordFeedbackRequest",
     "RecordFeedbackResponse",
+    "ListDecisionsRequest",
 }
 
 FILES = (types_pb2, router_service_pb2, corpus_service_pb2, policy_service_pb2)
@@ -101,6 +106,10 @@ def _names(descriptor: Descriptor) -> Iterator[str]:
 NOT_CARRIED = {
     ("Retrieval", "notices"),  # of an answer: the answer's own notices hold them
     ("Retrieval", "question"),  # inside the service only: a notice tells it to the caller
+    # The decision log has these.
+    ("RouteDecision", "version"),
+    ("RouteDecision", "propensity"),
+    ("RouteDecision", "features"),
 }
 
 
@@ -131,7 +140,7 @@ def _note_fields(value: Any, seen: dict[tuple[str, str], bool]) -> None:
     ("table", "members"),
     [
         (convert._EVIDENCE_KINDS, EvidenceKind),
-        (convert._SOURCE_CODES, SourceCode),
+        (convert.SOURCE_CODES, SourceCode),
         (convert_documents._STATES, convert_documents.DocumentState),
     ],
 )
@@ -230,6 +239,18 @@ def test_a_newer_service_is_not_misunderstood() -> None:
     evidence = router_service_pb2.StreamAnswerResponse(evidence=router_service_pb2.EvidenceList())
     with pytest.raises(InternalError):
         convert.event_from_proto(evidence, None)
+
+
+@given(st.builds(Feedback, st.none() | st.booleans(), st.text(), st.lists(st.integers(1, 100), unique=True).map(tuple), source_lists))
+def test_feedback_comes_back_as_it_was_given(feedback: Feedback) -> None:
+    message = convert_decisions.feedback_to_request("r", feedback)
+    assert message.request_id == "r"
+    assert convert_decisions.feedback_from_request(message, SOURCES) == feedback
+
+
+def test_both_ways_to_say_it_are_understood() -> None:
+    message = policy_service_pb2.RecordFeedbackRequest(helpful=True, correct_source="web", correct_sources=["graph", "web"])
+    assert convert_decisions.feedback_from_request(message, SOURCES) == Feedback(True, correct_sources=("graph", "web"))
 
 
 def test_no_span_is_not_the_span_of_nothing() -> None:

@@ -10,7 +10,7 @@ from types import ModuleType
 from router.errors import StoreUnavailable
 from router.settings import Settings
 from router.testing.engine import ListRetriever, small_engine
-from tests.integration.grpc_service import PASSAGE, SmallApp, SmallComponent
+from tests.integration.grpc_service import PASSAGE, SmallApp, SmallComponent, logging_decisions
 
 
 async def _up() -> str:
@@ -25,7 +25,8 @@ async def _down() -> str:
 async def open_app(settings: Settings) -> AsyncIterator[SmallApp]:
     engine = small_engine({"vector": ListRetriever([PASSAGE]), "graph": ListRetriever()})
     components = [SmallComponent("journal", _up), SmallComponent("graph database", _down, source="graph")]
-    yield SmallApp(engine=engine, components=components, settings=settings)
+    async with logging_decisions(SmallApp(engine=engine, components=components, settings=settings)) as app:
+        yield app
 
 
 def replace_backends() -> ModuleType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -188,6 +189,33 @@ async def test_route_shows_one_decision_or_all() -> None:
     assert both.exit_code == 2
 
 
+# --- feedback -------------------------------------------------------------------------------------------------------
+
+
+async def test_feedback_names_the_request_that_ask_shows_and_the_log_exports_both(tmp_path: Path) -> None:
+    async with command(full_app()) as (run, _):
+        answer = json.loads((await run("ask", QUESTION, "--json")).stdout)
+        said = await run("ask", QUESTION)
+        shown = re.search(r"request (\w{32})\)", said.stdout)
+        assert shown is not None, said.stdout
+        assert (await run("retrieve", QUESTION, "--no-log")).exit_code == 0
+        kept = await run("feedback", shown[1], "--not-helpful", "--source", "web", "--answer", "Bob.", "--clicked", "1")
+        assert (kept.exit_code, kept.stdout) == (0, "kept\n")
+        table = await run("policy", "log")
+        exported = await run("policy", "log", "--json", str(tmp_path / "log.jsonl"))
+        assert (exported.exit_code, exported.stdout) == (0, "")
+        assert (await run("policy", "log", "--json", "-")).stdout == (tmp_path / "log.jsonl").read_text()
+    assert "2 decisions" in table.stdout
+    assert "not helpful" in " ".join(table.stdout.split())
+    first, second = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [first["request_id"], second["request_id"]] == [answer["request_id"], shown[1]]
+    assert (first["policy"], first["chosen"], first["propensity"], first["features"]) == ("table", ["vector", "graph", "web"], 1.0, {})
+    assert {"time", "version", "cost"} <= first.keys()
+    assert (first["reward"], first["feedback"], second["reward"]) == (None, None, 0.0)
+    assert first["outcome"]["sources"] == {"vector": "OK", "graph": "DEGRADED", "web": "UNAVAILABLE"}
+    assert second["feedback"] == {"helpful": False, "corrected_answer": "Bob.", "clicked_citations": [1], "correct_sources": ["web"]}
+
+
 # --- failures -------------------------------------------------------------------------------------------------------
 
 
@@ -202,6 +230,9 @@ async def test_route_shows_one_decision_or_all() -> None:
         (("corpus", "show", "no such"), {}, 4, "NOT_FOUND", "NOT_FOUND", "document_id"),
         (("corpus", "delete", "no such", "--yes"), {}, 4, "NOT_FOUND", "NOT_FOUND", "document_id"),
         (("corpus", "stats"), {"api_keys": [{"tenant": "ada", "key": "k"}]}, 5, "UNAUTHENTICATED", "CREDENTIAL_MISSING", None),
+        (("feedback", "no-such", "--helpful"), {}, 4, "NOT_FOUND", "UNKNOWN_REQUEST", "request_id"),
+        (("feedback", "r"), {}, 4, "INVALID_ARGUMENT", "INVALID_INPUT", "verdict"),
+        (("feedback", "r", "--source", "moon"), {}, 4, "INVALID_ARGUMENT", "UNKNOWN_SOURCE", "correct_sources[0]"),
         (("ask", QUESTION, "--source", "web"), {}, 3, "UNAVAILABLE", "ALL_SOURCES_UNAVAILABLE", None),
         (("ask", "\udcff"), {}, 4, "INVALID_ARGUMENT", "INVALID_INPUT", "query"),
     ],

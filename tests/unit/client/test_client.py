@@ -20,7 +20,21 @@ from router.corpus.base import DocumentState, Upload
 from router.errors import AllSourcesUnavailable, InvalidInput, NotFound, StoreUnavailable, Unauthenticated, Unavailable
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, StuckRetriever, TablePolicy, small_engine
-from router.types import Answer, Citation, Condition, Filter, Notice, Query, Retrieval, RouteDecision, SourceCode, Span, TextPart, Token
+from router.types import (
+    Answer,
+    Citation,
+    Condition,
+    Feedback,
+    Filter,
+    Notice,
+    Query,
+    Retrieval,
+    RouteDecision,
+    SourceCode,
+    Span,
+    TextPart,
+    Token,
+)
 from tests.integration.grpc_service import PASSAGE, SmallApp, running
 
 ROOT = Path(__file__).parents[3]
@@ -93,6 +107,33 @@ async def test_a_streamed_answer_is_the_answer_in_pieces() -> None:
     assert isinstance(events[1], Retrieval)
     assert events[1].evidence == answer.retrieval.evidence
     assert events[1].decision == events[0]
+
+
+async def test_answers_are_named_judged_and_listed() -> None:
+    async with running() as service, AsyncRouterClient(service.target) as client:
+        answer = await client.answer(QUESTION)
+        events = [event async for event in client.stream_answer(QUESTION)]
+        assert isinstance(events[-1], Answer)
+        assert isinstance(events[1], Retrieval)
+        assert events[1].request_id == events[-1].request_id
+        retrieval = await client.retrieve(QUESTION)
+        await client.answer(QUESTION, no_log=True)
+        await client.record_feedback(answer.request_id, helpful=True, clicked_citations=[1])
+        await _sync(service.target, lambda blocking: blocking.record_feedback(retrieval.request_id, correct_sources=["vector"]))
+        decisions = [decision async for decision in client.list_decisions(page_size=2)]
+        assert await _sync(service.target, lambda blocking: list(blocking.list_decisions())) == decisions
+        with pytest.raises(NotFound) as missing:
+            await client.record_feedback("no-such", helpful=True)
+        assert missing.value.reason == "UNKNOWN_REQUEST"
+        with pytest.raises(InvalidInput):
+            await client.record_feedback(answer.request_id, clicked_citations=[2**40])
+    assert [decision.request_id for decision in decisions] == [answer.request_id, events[-1].request_id, retrieval.request_id]
+    assert [decision.feedback for decision in decisions] == [
+        Feedback(True, clicked_citations=(1,)),
+        None,
+        Feedback(correct_sources=("vector",)),
+    ]
+    assert [decision.reward for decision in decisions] == [1.0, None, None]
 
 
 async def test_leaving_a_stream_cancels_its_call() -> None:
