@@ -19,6 +19,7 @@ from router.types import (
     AnswerEvent,
     Citation,
     Condition,
+    CorrectiveTurn,
     Evidence,
     EvidenceKind,
     Filter,
@@ -220,7 +221,15 @@ def writing(path: str) -> Iterator[None]:
 
 
 def decision_from_proto(message: pb.RouteDecision) -> RouteDecision:
-    return RouteDecision(message.policy, tuple(map(_route, message.routes)), message.reason, _seconds(message.latency_ms))
+    return RouteDecision(
+        message.policy,
+        tuple(map(_route, message.routes)),
+        message.reason,
+        _seconds(message.latency_ms),
+        version=message.version,
+        propensity=message.propensity,
+        features=dict(message.features),
+    )
 
 
 def decision_to_proto(decision: RouteDecision) -> pb.RouteDecision:
@@ -229,6 +238,9 @@ def decision_to_proto(decision: RouteDecision) -> pb.RouteDecision:
         routes=map(_route_to_proto, decision.routes),
         reason=decision.reason,
         latency_ms=_milliseconds(decision.latency_s),
+        version=decision.version,
+        propensity=decision.propensity,
+        features=decision.features,
     )
 
 
@@ -322,6 +334,16 @@ def report_to_proto(report: SourceReport) -> pb.SourceReport:
     )
 
 
+def turn_from_proto(message: pb.CorrectiveTurn) -> CorrectiveTurn:
+    return CorrectiveTurn(message.action, message.reason, message.probability, tuple(message.questions), tuple(message.sources))
+
+
+def turn_to_proto(turn: CorrectiveTurn) -> pb.CorrectiveTurn:
+    return pb.CorrectiveTurn(
+        action=turn.action, reason=turn.reason, probability=turn.probability, questions=turn.questions, sources=turn.sources
+    )
+
+
 def _span(message: pb.Span) -> Span:
     return Span(message.start, message.end)
 
@@ -340,6 +362,7 @@ def retrieval_from_proto(message: router_pb.RetrieveResponse) -> Retrieval:
         tuple(map(report_from_proto, message.sources)),
         timings_from_proto(message.timings),
         notices_from_proto(message.warnings),
+        turns=tuple(map(turn_from_proto, message.turns)),
         request_id=message.request_id,
     )
 
@@ -352,6 +375,7 @@ def retrieval_to_proto(retrieval: Retrieval, request_id: str) -> router_pb.Retri
         sources=map(report_to_proto, retrieval.sources),
         warnings=map(notice_to_proto, retrieval.notices),
         timings=timings_to_proto(retrieval.timings),
+        turns=map(turn_to_proto, retrieval.turns),
     )
 
 
@@ -367,6 +391,7 @@ def answer_from_proto(message: router_pb.Answer, request_id: str) -> Answer:
             tuple(map(evidence_from_proto, message.evidence)),
             tuple(map(report_from_proto, message.sources)),
             timings,
+            turns=tuple(map(turn_from_proto, message.turns)),
             request_id=request_id,
         ),
         generator=message.generator,
@@ -386,6 +411,7 @@ def answer_to_proto(answer: Answer) -> router_pb.Answer:
         generator=answer.generator,
         warnings=map(notice_to_proto, answer.notices),
         timings=timings_to_proto(answer.timings),
+        turns=map(turn_to_proto, answer.retrieval.turns),
     )
 
 
@@ -401,7 +427,8 @@ def event_from_proto(message: router_pb.StreamAnswerResponse, decision: RouteDec
         case "evidence" if decision is not None:
             evidence = tuple(map(evidence_from_proto, message.evidence.evidence))
             reports = tuple(map(report_from_proto, message.evidence.sources))
-            return Retrieval(decision, evidence, reports, Timings({}, 0.0), request_id=message.request_id)
+            turns = tuple(map(turn_from_proto, message.evidence.turns))
+            return Retrieval(decision, evidence, reports, Timings({}, 0.0), turns=turns, request_id=message.request_id)
         case "token":
             return Token(message.token)
         case "citation":
@@ -419,8 +446,9 @@ def event_to_proto(event: AnswerEvent, request_id: str) -> router_pb.StreamAnswe
         case RouteDecision():
             message.decision.CopyFrom(decision_to_proto(event))
         case Retrieval():
-            found = map(evidence_to_proto, event.evidence)
-            message.evidence.CopyFrom(router_pb.EvidenceList(evidence=found, sources=map(report_to_proto, event.sources)))
+            found, reports = map(evidence_to_proto, event.evidence), map(report_to_proto, event.sources)
+            turns = map(turn_to_proto, event.turns)
+            message.evidence.CopyFrom(router_pb.EvidenceList(evidence=found, sources=reports, turns=turns))
         case Token(text):
             message.token = text
         case Citation():

@@ -139,6 +139,7 @@ class RetrieveResponse(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    TURNS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Identity of this call, also in the logs."""
     @_builtins.property
@@ -161,6 +162,10 @@ class RetrieveResponse(_message.Message):
     def timings(self) -> _types_pb2.Timings:
         """Where the time went."""
 
+    @_builtins.property
+    def turns(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.CorrectiveTurn]:
+        """What was looked up besides, in order; the decision stays what the policy made."""
+
     def __init__(
         self,
         *,
@@ -170,10 +175,11 @@ class RetrieveResponse(_message.Message):
         sources: _abc.Iterable[_types_pb2.SourceReport] | None = ...,
         warnings: _abc.Iterable[_types_pb2.Warning] | None = ...,
         timings: _types_pb2.Timings | None = ...,
+        turns: _abc.Iterable[_types_pb2.CorrectiveTurn] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "evidence", b"evidence", "request_id", b"request_id", "sources", b"sources", "timings", b"timings", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "evidence", b"evidence", "request_id", b"request_id", "sources", b"sources", "timings", b"timings", "turns", b"turns", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -252,6 +258,7 @@ class Answer(_message.Message):
     GENERATOR_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    TURNS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text; every claim is followed by its citation in brackets, such as `[1]`."""
     found: _builtins.bool
@@ -282,6 +289,10 @@ class Answer(_message.Message):
     def timings(self) -> _types_pb2.Timings:
         """Where the time went."""
 
+    @_builtins.property
+    def turns(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.CorrectiveTurn]:
+        """What was looked up besides, in order; the decision stays what the policy made."""
+
     def __init__(
         self,
         *,
@@ -294,10 +305,11 @@ class Answer(_message.Message):
         generator: _builtins.str = ...,
         warnings: _abc.Iterable[_types_pb2.Warning] | None = ...,
         timings: _types_pb2.Timings | None = ...,
+        turns: _abc.Iterable[_types_pb2.CorrectiveTurn] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "decision", b"decision", "evidence", b"evidence", "found", b"found", "generator", b"generator", "sources", b"sources", "text", b"text", "timings", b"timings", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "decision", b"decision", "evidence", b"evidence", "found", b"found", "generator", b"generator", "sources", b"sources", "text", b"text", "timings", b"timings", "turns", b"turns", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -341,23 +353,29 @@ class EvidenceList(_message.Message):
 
     EVIDENCE_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    TURNS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def evidence(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Evidence]:
         """What was found, fused, best first; citation marker n is the n-th item."""
 
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.SourceReport]:
-        """How each chosen source fared."""
+        """How each source that was asked fared."""
+
+    @_builtins.property
+    def turns(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.CorrectiveTurn]:
+        """What was looked up besides, in order."""
 
     def __init__(
         self,
         *,
         evidence: _abc.Iterable[_types_pb2.Evidence] | None = ...,
         sources: _abc.Iterable[_types_pb2.SourceReport] | None = ...,
+        turns: _abc.Iterable[_types_pb2.CorrectiveTurn] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "sources", b"sources", "turns", b"turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,25 +24,27 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egraphrag/router/v1/types.proto\x12\x12graphrag.router.v1\"\x87\x01\n\x05Query\x12\'\n\x05parts\x18\x01 \x03(\x0b\x32\x18.graphrag.router.v1.Part\x12)\n\x07history\x18\x02 \x03(\x0b\x32\x18.graphrag.router.v1.Turn\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.graphrag.router.v1.Filter\"b\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12*\n\x05image\x18\x02 \x01(\x0b\x32\x19.graphrag.router.v1.ImageH\x00\x12\x13\n\timage_uri\x18\x03 \x01(\tH\x00\x42\t\n\x07\x63ontent\"(\n\x05Image\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tmime_type\x18\x02 \x01(\t\"<\n\x04Turn\x12&\n\x04role\x18\x01 \x01(\x0e\x32\x18.graphrag.router.v1.Role\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xa1\x01\n\x05Value\x12\x16\n\x0cstring_value\x18\x01 \x01(\tH\x00\x12\x13\n\tint_value\x18\x02 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x03 \x01(\x01H\x00\x12\x14\n\nbool_value\x18\x04 \x01(\x08H\x00\x12\x35\n\x0bstring_list\x18\x05 \x01(\x0b\x32\x1e.graphrag.router.v1.StringListH\x00\x42\x06\n\x04kind\"\x1c\n\nStringList\x12\x0e\n\x06values\x18\x01 \x03(\t\"6\n\tValueList\x12)\n\x06values\x18\x01 \x03(\x0b\x32\x19.graphrag.router.v1.Value\"`\n\x05Range\x12+\n\x08\x61t_least\x18\x01 \x01(\x0b\x32\x19.graphrag.router.v1.Value\x12*\n\x07\x61t_most\x18\x02 \x01(\x0b\x32\x19.graphrag.router.v1.Value\"\xbe\x01\n\tCondition\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12+\n\x06\x65quals\x18\x02 \x01(\x0b\x32\x19.graphrag.router.v1.ValueH\x00\x12/\n\x06\x61ny_of\x18\x03 \x01(\x0b\x32\x1d.graphrag.router.v1.ValueListH\x00\x12*\n\x05range\x18\x04 \x01(\x0b\x32\x19.graphrag.router.v1.RangeH\x00\x12\x10\n\x06\x65xists\x18\x05 \x01(\x08H\x00\x42\x06\n\x04test\"\x95\x01\n\x06\x46ilter\x12+\n\x04must\x18\x01 \x03(\x0b\x32\x1d.graphrag.router.v1.Condition\x12-\n\x06should\x18\x02 \x03(\x0b\x32\x1d.graphrag.router.v1.Condition\x12/\n\x08must_not\x18\x03 \x03(\x0b\x32\x1d.graphrag.router.v1.Condition\"\"\n\x04Span\x12\r\n\x05start\x18\x01 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x03\"\xc6\x01\n\x05Route\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x10\n\x08selected\x18\x02 \x01(\x08\x12\x13\n\x0bprobability\x18\x03 \x01(\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x1d\n\x10\x65xpected_quality\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04\x63ost\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nlatency_ms\x18\x07 \x01(\x01H\x02\x88\x01\x01\x42\x13\n\x11_expected_qualityB\x07\n\x05_costB\r\n\x0b_latency_ms\"n\n\rRouteDecision\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12)\n\x06routes\x18\x02 \x03(\x0b\x32\x19.graphrag.router.v1.Route\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nlatency_ms\x18\x04 \x01(\x01\"=\n\x08PathStep\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x10\n\x08relation\x18\x02 \x01(\t\x12\x0e\n\x06object\x18\x03 \x01(\t\"t\n\nProvenance\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x01\x12\r\n\x05scale\x18\x04 \x01(\t\x12*\n\x04path\x18\x05 \x03(\x0b\x32\x1c.graphrag.router.v1.PathStep\"\x87\x04\n\x08\x45vidence\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .graphrag.router.v1.EvidenceKind\x12\x13\n\x0b\x64ocument_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x0b\n\x03uri\x18\x06 \x01(\t\x12&\n\x04span\x18\x07 \x01(\x0b\x32\x18.graphrag.router.v1.Span\x12\x10\n\x08headings\x18\x08 \x03(\t\x12<\n\x08metadata\x18\t \x03(\x0b\x32*.graphrag.router.v1.Evidence.MetadataEntry\x12\x32\n\nprovenance\x18\n \x03(\x0b\x32\x1e.graphrag.router.v1.Provenance\x12\r\n\x05score\x18\x0b \x01(\x01\x12\x10\n\x08recorded\x18\x0c \x01(\x08\x12\x38\n\x06shares\x18\r \x03(\x0b\x32(.graphrag.router.v1.Evidence.SharesEntry\x1aJ\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.graphrag.router.v1.Value:\x02\x38\x01\x1a-\n\x0bSharesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x80\x01\n\x0cSourceReport\x12\x0e\n\x06source\x18\x01 \x01(\t\x12,\n\x04\x63ode\x18\x02 \x01(\x0e\x32\x1e.graphrag.router.v1.SourceCode\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\r\n\x05\x63ount\x18\x04 \x01(\x05\x12\x0f\n\x07message\x18\x05 \x01(\t\"W\n\x08\x43itation\x12\x0e\n\x06marker\x18\x01 \x01(\x05\x12\x13\n\x0b\x65vidence_id\x18\x02 \x01(\t\x12&\n\x04span\x18\x03 \x01(\x0b\x32\x18.graphrag.router.v1.Span\"*\n\x07Warning\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x8a\x01\n\x07Timings\x12<\n\tstages_ms\x18\x01 \x03(\x0b\x32).graphrag.router.v1.Timings.StagesMsEntry\x12\x10\n\x08total_ms\x18\x02 \x01(\x01\x1a/\n\rStagesMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"b\n\x10RetrievalOptions\x12\x0f\n\x07sources\x18\x01 \x03(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06\x66usion\x18\x04 \x01(\t\x12\x0e\n\x06no_log\x18\x05 \x01(\x08*?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02*\x97\x01\n\x0c\x45videnceKind\x12\x1d\n\x19\x45VIDENCE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VIDENCE_KIND_PASSAGE\x10\x01\x12\x16\n\x12\x45VIDENCE_KIND_FACT\x10\x02\x12\x1a\n\x16\x45VIDENCE_KIND_WEB_PAGE\x10\x03\x12\x19\n\x15\x45VIDENCE_KIND_SUMMARY\x10\x04*\xaf\x01\n\nSourceCode\x12\x1b\n\x17SOURCE_CODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSOURCE_CODE_OK\x10\x01\x12\x18\n\x14SOURCE_CODE_DEGRADED\x10\x02\x12\x1b\n\x17SOURCE_CODE_UNAVAILABLE\x10\x03\x12!\n\x1dSOURCE_CODE_DEADLINE_EXCEEDED\x10\x04\x12\x16\n\x12SOURCE_CODE_FAILED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egraphrag/router/v1/types.proto\x12\x12graphrag.router.v1\"\x87\x01\n\x05Query\x12\'\n\x05parts\x18\x01 \x03(\x0b\x32\x18.graphrag.router.v1.Part\x12)\n\x07history\x18\x02 \x03(\x0b\x32\x18.graphrag.router.v1.Turn\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.graphrag.router.v1.Filter\"b\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12*\n\x05image\x18\x02 \x01(\x0b\x32\x19.graphrag.router.v1.ImageH\x00\x12\x13\n\timage_uri\x18\x03 \x01(\tH\x00\x42\t\n\x07\x63ontent\"(\n\x05Image\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tmime_type\x18\x02 \x01(\t\"<\n\x04Turn\x12&\n\x04role\x18\x01 \x01(\x0e\x32\x18.graphrag.router.v1.Role\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xa1\x01\n\x05Value\x12\x16\n\x0cstring_value\x18\x01 \x01(\tH\x00\x12\x13\n\tint_value\x18\x02 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x03 \x01(\x01H\x00\x12\x14\n\nbool_value\x18\x04 \x01(\x08H\x00\x12\x35\n\x0bstring_list\x18\x05 \x01(\x0b\x32\x1e.graphrag.router.v1.StringListH\x00\x42\x06\n\x04kind\"\x1c\n\nStringList\x12\x0e\n\x06values\x18\x01 \x03(\t\"6\n\tValueList\x12)\n\x06values\x18\x01 \x03(\x0b\x32\x19.graphrag.router.v1.Value\"`\n\x05Range\x12+\n\x08\x61t_least\x18\x01 \x01(\x0b\x32\x19.graphrag.router.v1.Value\x12*\n\x07\x61t_most\x18\x02 \x01(\x0b\x32\x19.graphrag.router.v1.Value\"\xbe\x01\n\tCondition\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12+\n\x06\x65quals\x18\x02 \x01(\x0b\x32\x19.graphrag.router.v1.ValueH\x00\x12/\n\x06\x61ny_of\x18\x03 \x01(\x0b\x32\x1d.graphrag.router.v1.ValueListH\x00\x12*\n\x05range\x18\x04 \x01(\x0b\x32\x19.graphrag.router.v1.RangeH\x00\x12\x10\n\x06\x65xists\x18\x05 \x01(\x08H\x00\x42\x06\n\x04test\"\x95\x01\n\x06\x46ilter\x12+\n\x04must\x18\x01 \x03(\x0b\x32\x1d.graphrag.router.v1.Condition\x12-\n\x06should\x18\x02 \x03(\x0b\x32\x1d.graphrag.router.v1.Condition\x12/\n\x08must_not\x18\x03 \x03(\x0b\x32\x1d.graphrag.router.v1.Condition\"\"\n\x04Span\x12\r\n\x05start\x18\x01 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x03\"\xc6\x01\n\x05Route\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x10\n\x08selected\x18\x02 \x01(\x08\x12\x13\n\x0bprobability\x18\x03 \x01(\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x1d\n\x10\x65xpected_quality\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04\x63ost\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nlatency_ms\x18\x07 \x01(\x01H\x02\x88\x01\x01\x42\x13\n\x11_expected_qualityB\x07\n\x05_costB\r\n\x0b_latency_ms\"\x87\x02\n\rRouteDecision\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12)\n\x06routes\x18\x02 \x03(\x0b\x32\x19.graphrag.router.v1.Route\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nlatency_ms\x18\x04 \x01(\x01\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x12\n\npropensity\x18\x06 \x01(\x01\x12\x41\n\x08\x66\x65\x61tures\x18\x07 \x03(\x0b\x32/.graphrag.router.v1.RouteDecision.FeaturesEntry\x1a/\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"i\n\x0e\x43orrectiveTurn\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0bprobability\x18\x03 \x01(\x01\x12\x11\n\tquestions\x18\x04 \x03(\t\x12\x0f\n\x07sources\x18\x05 \x03(\t\"=\n\x08PathStep\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x10\n\x08relation\x18\x02 \x01(\t\x12\x0e\n\x06object\x18\x03 \x01(\t\"t\n\nProvenance\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x01\x12\r\n\x05scale\x18\x04 \x01(\t\x12*\n\x04path\x18\x05 \x03(\x0b\x32\x1c.graphrag.router.v1.PathStep\"\x87\x04\n\x08\x45vidence\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .graphrag.router.v1.EvidenceKind\x12\x13\n\x0b\x64ocument_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x0b\n\x03uri\x18\x06 \x01(\t\x12&\n\x04span\x18\x07 \x01(\x0b\x32\x18.graphrag.router.v1.Span\x12\x10\n\x08headings\x18\x08 \x03(\t\x12<\n\x08metadata\x18\t \x03(\x0b\x32*.graphrag.router.v1.Evidence.MetadataEntry\x12\x32\n\nprovenance\x18\n \x03(\x0b\x32\x1e.graphrag.router.v1.Provenance\x12\r\n\x05score\x18\x0b \x01(\x01\x12\x10\n\x08recorded\x18\x0c \x01(\x08\x12\x38\n\x06shares\x18\r \x03(\x0b\x32(.graphrag.router.v1.Evidence.SharesEntry\x1aJ\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.graphrag.router.v1.Value:\x02\x38\x01\x1a-\n\x0bSharesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x80\x01\n\x0cSourceReport\x12\x0e\n\x06source\x18\x01 \x01(\t\x12,\n\x04\x63ode\x18\x02 \x01(\x0e\x32\x1e.graphrag.router.v1.SourceCode\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\r\n\x05\x63ount\x18\x04 \x01(\x05\x12\x0f\n\x07message\x18\x05 \x01(\t\"W\n\x08\x43itation\x12\x0e\n\x06marker\x18\x01 \x01(\x05\x12\x13\n\x0b\x65vidence_id\x18\x02 \x01(\t\x12&\n\x04span\x18\x03 \x01(\x0b\x32\x18.graphrag.router.v1.Span\"*\n\x07Warning\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x8a\x01\n\x07Timings\x12<\n\tstages_ms\x18\x01 \x03(\x0b\x32).graphrag.router.v1.Timings.StagesMsEntry\x12\x10\n\x08total_ms\x18\x02 \x01(\x01\x1a/\n\rStagesMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"b\n\x10RetrievalOptions\x12\x0f\n\x07sources\x18\x01 \x03(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06\x66usion\x18\x04 \x01(\t\x12\x0e\n\x06no_log\x18\x05 \x01(\x08*?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02*\x97\x01\n\x0c\x45videnceKind\x12\x1d\n\x19\x45VIDENCE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VIDENCE_KIND_PASSAGE\x10\x01\x12\x16\n\x12\x45VIDENCE_KIND_FACT\x10\x02\x12\x1a\n\x16\x45VIDENCE_KIND_WEB_PAGE\x10\x03\x12\x19\n\x15\x45VIDENCE_KIND_SUMMARY\x10\x04*\xaf\x01\n\nSourceCode\x12\x1b\n\x17SOURCE_CODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSOURCE_CODE_OK\x10\x01\x12\x18\n\x14SOURCE_CODE_DEGRADED\x10\x02\x12\x1b\n\x17SOURCE_CODE_UNAVAILABLE\x10\x03\x12!\n\x1dSOURCE_CODE_DEADLINE_EXCEEDED\x10\x04\x12\x16\n\x12SOURCE_CODE_FAILED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'router.pb.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ROUTEDECISION_FEATURESENTRY']._loaded_options = None
+  _globals['_ROUTEDECISION_FEATURESENTRY']._serialized_options = b'8\001'
   _globals['_EVIDENCE_METADATAENTRY']._loaded_options = None
   _globals['_EVIDENCE_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_EVIDENCE_SHARESENTRY']._loaded_options = None
   _globals['_EVIDENCE_SHARESENTRY']._serialized_options = b'8\001'
   _globals['_TIMINGS_STAGESMSENTRY']._loaded_options = None
   _globals['_TIMINGS_STAGESMSENTRY']._serialized_options = b'8\001'
-  _globals['_ROLE']._serialized_start=2646
-  _globals['_ROLE']._serialized_end=2709
-  _globals['_EVIDENCEKIND']._serialized_start=2712
-  _globals['_EVIDENCEKIND']._serialized_end=2863
-  _globals['_SOURCECODE']._serialized_start=2866
-  _globals['_SOURCECODE']._serialized_end=3041
+  _globals['_ROLE']._serialized_start=2907
+  _globals['_ROLE']._serialized_end=2970
+  _globals['_EVIDENCEKIND']._serialized_start=2973
+  _globals['_EVIDENCEKIND']._serialized_end=3124
+  _globals['_SOURCECODE']._serialized_start=3127
+  _globals['_SOURCECODE']._serialized_end=3302
   _globals['_QUERY']._serialized_start=55
   _globals['_QUERY']._serialized_end=190
   _globals['_PART']._serialized_start=192
@@ -67,28 +69,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SPAN']._serialized_end=1123
   _globals['_ROUTE']._serialized_start=1126
   _globals['_ROUTE']._serialized_end=1324
-  _globals['_ROUTEDECISION']._serialized_start=1326
-  _globals['_ROUTEDECISION']._serialized_end=1436
-  _globals['_PATHSTEP']._serialized_start=1438
-  _globals['_PATHSTEP']._serialized_end=1499
-  _globals['_PROVENANCE']._serialized_start=1501
-  _globals['_PROVENANCE']._serialized_end=1617
-  _globals['_EVIDENCE']._serialized_start=1620
-  _globals['_EVIDENCE']._serialized_end=2139
-  _globals['_EVIDENCE_METADATAENTRY']._serialized_start=2018
-  _globals['_EVIDENCE_METADATAENTRY']._serialized_end=2092
-  _globals['_EVIDENCE_SHARESENTRY']._serialized_start=2094
-  _globals['_EVIDENCE_SHARESENTRY']._serialized_end=2139
-  _globals['_SOURCEREPORT']._serialized_start=2142
-  _globals['_SOURCEREPORT']._serialized_end=2270
-  _globals['_CITATION']._serialized_start=2272
-  _globals['_CITATION']._serialized_end=2359
-  _globals['_WARNING']._serialized_start=2361
-  _globals['_WARNING']._serialized_end=2403
-  _globals['_TIMINGS']._serialized_start=2406
-  _globals['_TIMINGS']._serialized_end=2544
-  _globals['_TIMINGS_STAGESMSENTRY']._serialized_start=2497
-  _globals['_TIMINGS_STAGESMSENTRY']._serialized_end=2544
-  _globals['_RETRIEVALOPTIONS']._serialized_start=2546
-  _globals['_RETRIEVALOPTIONS']._serialized_end=2644
+  _globals['_ROUTEDECISION']._serialized_start=1327
+  _globals['_ROUTEDECISION']._serialized_end=1590
+  _globals['_ROUTEDECISION_FEATURESENTRY']._serialized_start=1543
+  _globals['_ROUTEDECISION_FEATURESENTRY']._serialized_end=1590
+  _globals['_CORRECTIVETURN']._serialized_start=1592
+  _globals['_CORRECTIVETURN']._serialized_end=1697
+  _globals['_PATHSTEP']._serialized_start=1699
+  _globals['_PATHSTEP']._serialized_end=1760
+  _globals['_PROVENANCE']._serialized_start=1762
+  _globals['_PROVENANCE']._serialized_end=1878
+  _globals['_EVIDENCE']._serialized_start=1881
+  _globals['_EVIDENCE']._serialized_end=2400
+  _globals['_EVIDENCE_METADATAENTRY']._serialized_start=2279
+  _globals['_EVIDENCE_METADATAENTRY']._serialized_end=2353
+  _globals['_EVIDENCE_SHARESENTRY']._serialized_start=2355
+  _globals['_EVIDENCE_SHARESENTRY']._serialized_end=2400
+  _globals['_SOURCEREPORT']._serialized_start=2403
+  _globals['_SOURCEREPORT']._serialized_end=2531
+  _globals['_CITATION']._serialized_start=2533
+  _globals['_CITATION']._serialized_end=2620
+  _globals['_WARNING']._serialized_start=2622
+  _globals['_WARNING']._serialized_end=2664
+  _globals['_TIMINGS']._serialized_start=2667
+  _globals['_TIMINGS']._serialized_end=2805
+  _globals['_TIMINGS_STAGESMSENTRY']._serialized_start=2758
+  _globals['_TIMINGS_STAGESMSENTRY']._serialized_end=2805
+  _globals['_RETRIEVALOPTIONS']._serialized_start=2807
+  _globals['_RETRIEVALOPTIONS']._serialized_end=2905
 # @@protoc_insertion_point(module_scope)

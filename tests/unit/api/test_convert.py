@@ -26,6 +26,7 @@ PAIRS: dict[type[Message], tuple[Callable[[Any], Any], Callable[[Any], Any]]] = 
     types_pb2.Query: (query_from_proto, query_to_proto),
     types_pb2.RouteDecision: (convert.decision_from_proto, convert.decision_to_proto),
     types_pb2.Evidence: (convert.evidence_from_proto, convert.evidence_to_proto),
+    types_pb2.CorrectiveTurn: (convert.turn_from_proto, convert.turn_to_proto),
     types_pb2.SourceReport: (convert.report_from_proto, convert.report_to_proto),
     types_pb2.Citation: (convert.citation_from_proto, convert.citation_to_proto),
     types_pb2.Timings: (convert.timings_from_proto, convert.timings_to_proto),
@@ -106,10 +107,6 @@ def _names(descriptor: Descriptor) -> Iterator[str]:
 NOT_CARRIED = {
     ("Retrieval", "notices"),  # of an answer: the answer's own notices hold them
     ("Retrieval", "question"),  # inside the service only: a notice tells it to the caller
-    # The decision log has these.
-    ("RouteDecision", "version"),
-    ("RouteDecision", "propensity"),
-    ("RouteDecision", "features"),
 }
 
 
