@@ -55,14 +55,16 @@ class LearnedPolicy:
         """Raises ConfigurationError when a source is of a kind that the model has not learned."""
         if is_small_talk(query.text):
             routes = tuple(Route(source.name, False, 0.02, "small talk needs no source", cost=source.cost) for source in sources)
-            return RouteDecision(self.name, routes, "the question is small talk or has no words: no source is needed")
+            reason = "the question is small talk or has no words: no source is needed"
+            return RouteDecision(self.name, routes, reason, version=self.version)
         seen = features(query, probe)
         choices = self.choices(seen, sources)
         overview = overview_asked(query)
         about_all = [choice for choice in choices if choice.kinds == {"graph"}] if overview is not None and overview.is_of_all else []
         best = about_all[0] if about_all else choices[0]
         routes = tuple(self._route(source, best, seen) for source in sources)
-        return RouteDecision(self.name, routes, _summary(best, choices, is_overview=bool(about_all)))
+        reason = _summary(best, choices, is_overview=bool(about_all))
+        return RouteDecision(self.name, routes, reason, version=self.version, features=seen)
 
     def choices(self, seen: Features, sources: Sequence[SourceProfile]) -> list[Choice]:
         """Every set of the sources' kinds, the one of greatest utility first; of equals the cheaper."""

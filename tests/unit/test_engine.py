@@ -7,9 +7,12 @@ import sys
 
 import pytest
 
+from router.correction.base import Change, Lookup, State, Verdict
+from router.correction.corrector import Corrector
+from router.correction.widen import Widen
 from router.engine import Options
 from router.errors import AllSourcesUnavailable, InvalidInput, NotImplementedYet, StoreUnavailable
-from router.testing.engine import ListRetriever, small_engine
+from router.testing.engine import ListRetriever, TablePolicy, small_engine
 from router.types import (
     AS_ASKED,
     Answer,
@@ -56,6 +59,80 @@ async def test_one_source_down_is_a_report_all_down_is_an_error() -> None:
     with pytest.raises(AllSourcesUnavailable, match="graph: it is down") as raised:
         await engine.retrieve(QUERY, Options(sources=("graph",)), caller())
     assert raised.value.retry_after_s
+
+
+class Doubting:
+    """A judge that never believes the evidence."""
+
+    def judge(self, query, probe, evidence) -> Verdict:
+        return Verdict(0.1, "it never does")
+
+
+class Asking:
+    """A remedy that proposes the same two questions for ever."""
+
+    async def propose(self, state: State) -> Change:
+        return Change("sub-questions", "why not", tuple(Lookup(text, "vector") for text in ("And who else?", "Why?")))
+
+
+class Failing:
+    async def propose(self, state: State) -> Change:
+        raise StoreUnavailable("the model is gone")
+
+
+def counted(identity: str) -> tuple[Evidence, ...]:
+    return (Evidence(identity, EvidenceKind.PASSAGE, identity, f"{identity} says so.", (Provenance("x", 1, 1.0, "hybrid"),)),)
+
+
+async def test_evidence_in_doubt_is_widened_to_a_source_that_was_left_out() -> None:
+    sources = {"vector": ListRetriever(counted("a")), "web": ListRetriever(counted("b"))}
+    policy = TablePolicy("table", {"vector": 0.9, "web": 0.4})
+    engine = small_engine(sources, policies=[policy], corrector=Corrector(Doubting(), [Widen()], turns=3))
+    retrieval = await engine.retrieve(QUERY, Options(), caller())
+    assert retrieval.decision.selected == ("vector",), "the decision stays what the policy made"
+    assert {item.id for item in retrieval.evidence} == {"a", "b"}
+    assert [report.source for report in retrieval.sources] == ["vector", "web"]
+    (turn,) = retrieval.turns
+    assert (turn.action, turn.sources, turn.questions, turn.probability) == ("widen", ("web",), (QUERY.text,), 0.1)
+    assert {name: len(source.callers) for name, source in sources.items()} == {"vector": 1, "web": 1}
+
+
+async def test_sources_that_the_caller_named_are_all_that_is_asked() -> None:
+    sources = {"vector": ListRetriever(counted("a")), "web": ListRetriever(counted("b"))}
+    engine = small_engine(sources, corrector=Corrector(Doubting(), [Widen()], turns=3))
+    retrieval = await engine.retrieve(QUERY, Options(sources=("vector",)), caller())
+    assert not retrieval.turns
+    assert not sources["web"].callers
+
+
+async def test_the_same_lookup_is_never_made_twice_and_turns_are_bounded() -> None:
+    source = ListRetriever(counted("a"))
+    engine = small_engine({"vector": source}, corrector=Corrector(Doubting(), [Asking()], turns=4))
+    retrieval = await engine.retrieve(QUERY, Options(), caller())
+    assert len(retrieval.turns) == 1, "the second turn had nothing new to look up"
+    assert len(source.callers) == 3
+    assert retrieval.turns[0].questions == ("And who else?", "Why?")
+    assert retrieval.sources[0].count == 3
+    assert [item.id for item in retrieval.evidence] == ["a"]
+
+
+async def test_a_remedy_that_fails_is_told_and_the_next_one_tried() -> None:
+    sources = {"vector": ListRetriever(counted("a")), "web": ListRetriever(counted("b"))}
+    policy = TablePolicy("table", {"vector": 0.9, "web": 0.4})
+    engine = small_engine(sources, policies=[policy], corrector=Corrector(Doubting(), [Failing(), Widen()], turns=1))
+    retrieval = await engine.retrieve(QUERY, Options(), caller())
+    assert [notice.reason for notice in retrieval.notices] == ["NO_REMEDY"]
+    assert {item.id for item in retrieval.evidence} == {"a", "b"}
+
+
+async def test_a_source_that_is_down_when_widened_is_reported() -> None:
+    policy = TablePolicy("table", {"vector": 0.9, "web": 0.4})
+    engine = small_engine(
+        {"vector": ListRetriever(counted("a")), "web": Down()}, policies=[policy], corrector=Corrector(Doubting(), [Widen()], turns=2)
+    )
+    retrieval = await engine.retrieve(QUERY, Options(), caller())
+    assert {report.source: report.code for report in retrieval.sources} == {"vector": SourceCode.OK, "web": SourceCode.UNAVAILABLE}
+    assert [item.id for item in retrieval.evidence] == ["a"]
 
 
 async def test_an_answer_comes_in_its_order() -> None:
