@@ -291,6 +291,9 @@ class RouteDecision:
     routes: tuple[Route, ...]
     reason: str
     latency_s: float = 0.0
+    propensity: float = 1.0
+    """Probability with which the policy takes the sources that it took, in (0, 1]; 1 where chance plays no part. Whoever weighs logged
+    decisions (`router/experiments/off_policy.py`) divides by it."""
 
     @property
     def selected(self) -> tuple[str, ...]:
