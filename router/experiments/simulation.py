@@ -94,7 +94,10 @@ class Simulation:
 
     def as_target(self, policy: Table) -> TargetPolicy[str]:
         """A policy as the estimators take it: by question."""
-        rows = {question: dict(zip(ACTIONS, row, strict=True)) for question, row in zip(self.questions, policy.tolist(), strict=True)}
+        rows = {
+            question: {action: probability for action, probability in zip(ACTIONS, row, strict=True) if probability > 0}
+            for question, row in zip(self.questions, policy.tolist(), strict=True)
+        }
         return rows.__getitem__
 
     def predicted(self, question: str, action: Action) -> float:
