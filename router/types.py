@@ -298,7 +298,8 @@ class RouteDecision:
     version: str = ""
     """Of the policy's weights or parameters; empty when it has none but the release's."""
     propensity: float = 1.0
-    """Probability with which the policy would choose exactly these sources again; 1 when it does not draw lots."""
+    """Probability with which the policy takes the sources that it took, in (0, 1]; 1 where chance plays no part. Whoever weighs logged
+    decisions (`router/experiments/off_policy.py`) divides by it."""
     features: Mapping[str, float] = field(default_factory=dict)
     """What the policy decided on; finite numbers."""
 

@@ -32,13 +32,5 @@ def state(
     profiles = tuple(SourceProfile(name, name, "", PRICES[name]) for name in probabilities)
     lookups = frozenset(made or [Lookup(QUESTION, name) for name in asked])
     decision = RouteDecision("learned", routes, "")
-    return State(
-        Query((TextPart(QUESTION),)),
-        PROBE,
-        Caller("acme", "r", Deadline.after(30)),
-        decision,
-        profiles,
-        evidence,
-        Verdict(carried, ""),
-        lookups,
-    )
+    caller, verdict = Caller("acme", "r", Deadline.after(30)), Verdict(carried, "")
+    return State(Query((TextPart(QUESTION),)), PROBE, caller, decision, profiles, evidence, verdict, lookups)

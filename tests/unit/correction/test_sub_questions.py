@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from router.correction.base import Lookup
@@ -12,13 +14,12 @@ from tests.unit.correction.states import QUESTION, item, state
 
 
 async def test_its_questions_go_to_the_sources_that_were_asked() -> None:
-    model = ScriptedLanguageModel(
-        ['{"questions": ["Which team looks after the Otter Pump?", "  ", "Which team looks after the Otter Pump?"]}']
-    )
+    wanted = "Which team looks after the Otter Pump?"
+    model = ScriptedLanguageModel([json.dumps({"questions": [wanted, "  ", wanted]})])
     asked = state({"vector": 0.5, "graph": 0.5, "web": 0.1}, ["vector", "graph"], 0.1, evidence=[item("The pump is an Otter Pump.")])
     change = await SubQuestions(model, doubt=0.5).propose(asked)
     assert change is not None
-    assert set(change.lookups) == {Lookup("Which team looks after the Otter Pump?", source) for source in ("vector", "graph")}
+    assert set(change.lookups) == {Lookup(wanted, source) for source in ("vector", "graph")}
     assert QUESTION in model.calls[0][-1].text
 
 

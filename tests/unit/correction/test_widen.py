@@ -31,7 +31,7 @@ async def test_a_source_that_the_caller_did_not_ask_for_is_not_asked() -> None:
 async def test_every_proposed_lookup_is_new_and_worth_its_price(
     vector: float, graph: float, web: float, carried: float, asked: set[str]
 ) -> None:
-    given_ = {"vector": vector, "graph": graph, "web": web}
-    change = await Widen().propose(state(given_, sorted(asked), carried))
+    expected = {"vector": vector, "graph": graph, "web": web}
+    change = await Widen().propose(state(expected, sorted(asked), carried))
     proposed = set() if change is None else {lookup.source for lookup in change.lookups}
-    assert proposed == {name for name in PRICES if name not in asked and (1 - carried) * given_[name] > PRICES[name]}
+    assert proposed == {name for name in PRICES if name not in asked and (1 - carried) * expected[name] > PRICES[name]}
