@@ -347,12 +347,16 @@ SourceSettings = Annotated[VectorSource | GraphSource | WebSource, Field(discrim
 class RoutingSettings(Concern):
     """Who decides, and what to do when it cannot."""
 
-    policies: tuple[Literal["fixed", "all", "rules", "llm"], ...] | None = Field(default=None, min_length=1)
-    """The chain: the first decides; when it cannot, the next does. None: `llm, rules` with a language model, else `rules`."""
+    policies: tuple[Literal["fixed", "all", "rules", "learned", "llm", "cascade"], ...] | None = Field(default=None, min_length=1)
+    """The chain: the first decides; when it cannot, the next does. None: `llm, learned` with a language model, else `learned, rules`."""
     fixed_sources: tuple[Name, ...] = ("vector",)
     """What the policy `fixed` chooses."""
     llm_threshold: float = Field(default=0.3, ge=0, le=1)
     """A source is chosen by the policy `llm` when its probability reaches this."""
+    model: Path | None = None
+    """Weights of the policy `learned`, as `graphrag-router policy train` writes them. None: the shipped ones."""
+    cascade_margin: float = Field(default=0.03, ge=0, le=1)
+    """`cascade` asks the language model when the best and the next best choice of `learned` are nearer than this in expected utility."""
 
 
 class WalkSettings(Concern):
@@ -510,4 +514,4 @@ class Settings(BaseSettings):
 
     @property
     def policy_chain(self) -> tuple[str, ...]:
-        return self.routing.policies or (("llm", "rules") if self.models.llm else ("rules",))
+        return self.routing.policies or (("llm", "learned") if self.models.llm else ("learned", "rules"))

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from router.errors import ConfigurationError
 from router.routing.features import MEANINGS, Features
+
+WEIGHTS = "learned.json"
 
 Kinds = frozenset[str]
 
@@ -131,8 +134,15 @@ def basis(value: float, knots: Sequence[float]) -> list[float]:
     return [float(value), *(max(0.0, float(value) - knot) for knot in knots)]
 
 
-def read_model(path: Path, field: str) -> ValueModel:
-    """Raises ConfigurationError: the file cannot be read, or is no model."""
+def open_model(path: Path | None, field: str) -> ValueModel:
+    """The model of a file; the shipped one for None.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or is no model.
+    """
+    if path is None:
+        shipped = resources.files("router.routing").joinpath(WEIGHTS).read_text(encoding="utf-8")
+        return ValueModel.parse(shipped, WEIGHTS, field)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

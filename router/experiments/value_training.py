@@ -1,0 +1,158 @@
+"""Fitting the model of the `learned` policy: from measured outcomes of source sets to readable weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.errors import ConfigurationError, InvalidInput
+from router.routing.features import MEANINGS, Features
+from router.routing.value import FeatureShape, Kinds, SetWeights, ValueModel, basis, written
+
+STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+"""Inverse strengths of the regularisation that are tried."""
+KNOT_QUANTILES = (1 / 3, 2 / 3)
+LEAST_VALUES = 8
+"""A feature with fewer different values enters as it is, without knots."""
+RECENT_ON_WEB, RECENT_ELSEWHERE = 0.4, 0.03
+"""Shares of questions that are taken to ask for something recent (`with_words_of_time`)."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question with what each set of kinds was worth."""
+
+    id: str
+    origin: str
+    features: Features
+    qualities: Mapping[Kinds, float]
+    """0 to 1: whether the first evidence of the set carried the answer, or the share of it."""
+
+
+def with_words_of_time(examples: Sequence[Example]) -> list[Example]:
+    """The same with the feature `recent` set as in life.
+
+    Sets whose licence allows training on them hold no questions about the news. So of the questions that the web alone carries a share is
+    taken to have asked for something recent, and of the others a few. Both shares are judgements; which questions is decided by their id.
+    """
+    return [_with_recent(example) for example in examples]
+
+
+def _with_recent(example: Example) -> Example:
+    without_web = max((quality for kinds, quality in example.qualities.items() if "web" not in kinds), default=0.0)
+    on_web = example.qualities.get(frozenset(["web"]), 0.0)
+    share = RECENT_ON_WEB if on_web > without_web else RECENT_ELSEWHERE
+    drawn = int(hashlib.sha256(example.id.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+    features = {**example.features, "recent": float(drawn < share)}
+    return Example(example.id, example.origin, features, example.qualities)
+
+
+def trained(examples: Sequence[Example], version: str, trained_on: Mapping[str, object], strength: float | None = None) -> str:
+    """The text of a model file.
+
+    Args:
+        examples: Of one or several sets; every one has the same sets of kinds.
+        version: Name of the model.
+        trained_on: What to write down about the data.
+        strength: Inverse strength of the regularisation; None takes the one with the least loss on origins that were left out.
+
+    Raises:
+        InvalidInput: Too few examples, or sets of kinds that differ.
+        ConfigurationError: scikit-learn is not installed.
+    """
+    if len(examples) < 50:
+        raise InvalidInput(f"{len(examples)} measured questions are too few to learn from: at least 50", field="examples")
+    kinds = list(examples[0].qualities)
+    if any(set(example.qualities) != set(kinds) for example in examples):
+        raise InvalidInput("the questions were measured with different sets of sources", field="examples")
+    strength = strength if strength is not None else best_strength(examples)
+    shapes = _shapes(examples)
+    rows = _table(examples, shapes)
+    sets = {one: _fit(rows, _quality(examples, one), shapes, strength) for one in kinds}
+    return written(version, {**trained_on, "questions": len(examples), "strength": strength}, shapes, sets)
+
+
+def best_strength(examples: Sequence[Example]) -> float:
+    """The strength whose models lose least (log loss, mean over the sets) on origins that they have not seen."""
+    return min(STRENGTHS, key=lambda strength: _left_out_loss(examples, strength))
+
+
+def _left_out_loss(examples: Sequence[Example], strength: float) -> float:
+    losses: list[float] = []
+    for origin in sorted({example.origin for example in examples}):
+        seen = [example for example in examples if example.origin != origin]
+        unseen = [example for example in examples if example.origin == origin]
+        if seen and unseen:
+            model = ValueModel.parse(trained(seen, "cross-validation", {}, strength), "the model", "examples")
+            losses += [_loss(model, kinds, example) for example in unseen for kinds in example.qualities]
+    return float(np.mean(losses)) if losses else 0.0
+
+
+def _loss(model: ValueModel, kinds: Kinds, example: Example) -> float:
+    expected = model.quality(kinds, example.features)
+    assert expected is not None, "a model knows the sets that it was trained on. This is a bug."
+    expected = min(max(expected, 1e-6), 1 - 1e-6)
+    quality = example.qualities[kinds]
+    return float(-(quality * np.log(expected) + (1 - quality) * np.log(1 - expected)))
+
+
+def _shapes(examples: Sequence[Example]) -> dict[str, FeatureShape]:
+    shapes: dict[str, FeatureShape] = {}
+    for name in MEANINGS:
+        values = np.array([example.features[name] for example in examples if name in example.features])
+        if len(values) == 0:
+            continue
+        knots: tuple[float, ...] = ()
+        if len(np.unique(values)) >= LEAST_VALUES:
+            knots = tuple(sorted({round(float(np.quantile(values, quantile)), 3) for quantile in KNOT_QUANTILES}))
+        shapes[name] = FeatureShape(mean=round(float(values.mean()), 4), knots=knots)
+    return shapes
+
+
+def _table(examples: Sequence[Example], shapes: Mapping[str, FeatureShape]) -> Floats:
+    return np.array(
+        [[term for name, shape in shapes.items() for term in basis(one.features.get(name, shape.mean), shape.knots)] for one in examples]
+    )
+
+
+def _quality(examples: Sequence[Example], kinds: Kinds) -> Floats:
+    return np.array([example.qualities[kinds] for example in examples])
+
+
+def _fit(rows: Floats, quality: Floats, shapes: Mapping[str, FeatureShape], strength: float) -> SetWeights:
+    regression = _regression()
+    middle, scale = rows.mean(axis=0), rows.std(axis=0) + 1e-6
+    standard = (rows - middle) / scale
+    # A question half carried counts half as one that is and half as one that is not.
+    table = np.vstack([standard, standard])
+    carried = np.repeat([True, False], len(rows))
+    weight = np.concatenate([quality, 1 - quality])
+    used = weight > 0
+    if len(np.unique(carried[used])) < 2:
+        raise InvalidInput("some set of sources carries all questions alike: nothing can be learned of it", field="examples")
+    model = regression(C=strength, max_iter=2000).fit(table[used], carried[used], sample_weight=weight[used])
+    weights = model.coef_[0] / scale
+    intercept = float(model.intercept_[0] - (weights * middle).sum())
+    by_feature: dict[str, tuple[float, ...]] = {}
+    place = 0
+    for name, shape in shapes.items():
+        width = 1 + len(shape.knots)
+        by_feature[name] = tuple(round(float(value), 3) for value in weights[place : place + width])
+        place += width
+    return SetWeights(intercept=round(intercept, 4), weights=by_feature)
+
+
+def _regression() -> Callable[..., Any]:
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ModuleNotFoundError as error:
+        raise ConfigurationError("training needs scikit-learn: pip install 'graphrag-router[bench]'", field="policy") from error
+    regression: Callable[..., Any] = LogisticRegression
+    return regression

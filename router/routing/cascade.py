@@ -1,0 +1,47 @@
+"""A cheap policy decides; a language model only where that one is unsure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from router.errors import RouterError
+from router.retrieval.base import Probe
+from router.routing.base import RoutingPolicy, SourceProfile
+from router.routing.features import features
+from router.routing.learned import LearnedPolicy
+from router.routing.rules import is_small_talk
+from router.types import Caller, Query, RouteDecision
+
+
+class CascadePolicy:
+    """`learned`, and the language model for what is too close to call.
+
+    Args:
+        learned: Decides first.
+        llm: Asked when the two best choices of `learned` differ by less than `margin` in expected utility.
+        margin: What a call of the language model is worth, in units of answer quality.
+    """
+
+    name = "cascade"
+
+    def __init__(self, learned: LearnedPolicy, llm: RoutingPolicy, margin: float) -> None:
+        self._learned = learned
+        self._llm = llm
+        self._margin = margin
+
+    async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
+        """A language model that fails leaves the decision of `learned`, whose reason then says so."""
+        decision = replace(await self._learned.decide(query, probe, sources, caller), policy=self.name)
+        if is_small_talk(query.text):
+            return decision
+        choices = self._learned.choices(features(query, probe), sources)
+        if len(choices) < 2 or choices[0].utility - choices[1].utility >= self._margin:
+            return decision
+        try:
+            asked = await self._llm.decide(query, probe, sources, caller)
+        except RouterError as error:
+            return replace(
+                decision, reason=f"{decision.reason}; too close to call, and {self._llm.name} could not decide ({error.message})"
+            )
+        reason = f"too close to call for {self._learned.name} ({decision.reason}); {asked.reason}"
+        return replace(asked, policy=self.name, reason=reason, version=decision.version, features=decision.features)
