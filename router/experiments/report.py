@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from router import __version__
+from router.experiments import routing_report
 from router.experiments.comparison import SEED, Difference, paired_difference
 from router.experiments.metrics import half_width, mean, percentile
 from router.experiments.paths import PATH_EXACT
@@ -102,6 +103,18 @@ def table(title: str, runs: Sequence[Mapping[str, Any]]) -> Table:
     shown = _empty(title, columns)
     for run in runs:
         shown.add_row(run["name"], *(_cell(run, name) for name in columns))
+    return shown
+
+
+def routing_table(title: str, runs: Sequence[Mapping[str, Any]]) -> Table:
+    """Runs as rows; what a routing report shows as columns."""
+    names = routing_report.columns(runs)
+    shown = Table(title=title)
+    shown.add_column("run", no_wrap=True)
+    for name in names:
+        shown.add_column(routing_report.COLUMNS[name], justify="right")
+    for run in runs:
+        shown.add_row(run["name"], *(routing_report.cell(run["metrics"], name) for name in names))
     return shown
 
 
