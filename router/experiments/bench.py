@@ -75,15 +75,15 @@ async def run_bench(settings: Settings, dataset: Dataset, plan: Plan, steps: Ste
         AsyncExitStack() as stack,
     ):
         engine = app.engine
-        offered, known = _offered(engine, dataset)
-        candidates = _candidates(engine, plan.policies, known) | await _peers(app, plan, offered, stack)
+        offered, known = offered_sources(engine, dataset)
+        judged = candidates(engine, plan.policies, known) | await _peers(app, plan, offered, stack)
         prices = {source.name: source.cost for source in offered}
         table: UtilityTable | None = kept
         if table is None and dataset.has_evidence:
             table = await _measured(engine, made, questions, plan, prices, steps)
         yardstick: routing.Yardstick = routing.Graded(prices) if table is None else routing.Measured(table, prices)
         deciding = steps("decide", len(questions))
-        decisions = await decide_all(engine, candidates, questions, lambda: deciding(1), sees_corpus=dataset.has_evidence)
+        decisions = await decide_all(engine, judged, questions, lambda: deciding(1), sees_corpus=dataset.has_evidence)
     runs = [*routing.fixed_runs(list(prices), questions), *(routing.Run(name, decided) for name, decided in decisions.items())]
     documents = routing.run_documents(runs, questions, yardstick, plan.llm_price)
     return Result(
@@ -108,7 +108,7 @@ async def _measured(
     return table
 
 
-def _offered(engine: Engine, dataset: Dataset) -> tuple[tuple[SourceProfile, ...], tuple[SourceProfile, ...]]:
+def offered_sources(engine: Engine, dataset: Dataset) -> tuple[tuple[SourceProfile, ...], tuple[SourceProfile, ...]]:
     """All sources of the bench, and those of them that the settings know.
 
     A set with labels only is about the sources that its labels name. Our policies judge a source by its kind and its settings, so one
@@ -123,7 +123,7 @@ def _offered(engine: Engine, dataset: Dataset) -> tuple[tuple[SourceProfile, ...
     return (*known, *others), known
 
 
-def _candidates(engine: Engine, names: Sequence[str], sources: tuple[SourceProfile, ...]) -> dict[str, Candidate]:
+def candidates(engine: Engine, names: Sequence[str], sources: tuple[SourceProfile, ...]) -> dict[str, Candidate]:
     for name in names:
         if name not in engine.policies:
             raise InvalidInput(f"there is no policy {name!r}; available are {sorted(engine.policies)}", field="policy")

@@ -49,7 +49,8 @@ def reliability(probabilities: Sequence[float], came_true: Sequence[bool]) -> Re
     if not probabilities:
         return None
     predicted, true = np.asarray(probabilities, float), np.asarray(came_true, float)
-    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, BINS + 1)[1:-1], method="inverted_cdf"))
+    ordered, count = np.sort(predicted), len(predicted)
+    edges = np.unique([ordered[-(-count * number // BINS) - 1] for number in range(1, BINS)])
     numbers = np.searchsorted(edges, predicted, side="left")
     members = [numbers == number for number in np.unique(numbers)]
     bins = tuple(
@@ -62,7 +63,7 @@ def reliability(probabilities: Sequence[float], came_true: Sequence[bool]) -> Re
         )
         for inside in members
     )
-    ece = sum(one.count * abs(one.predicted - one.observed) for one in bins) / len(predicted)
+    ece = sum(one.count * abs(one.predicted - one.observed) for one in bins) / count
     return Reliability(float(ece), float(np.mean((predicted - true) ** 2)), bins)
 
 

@@ -46,11 +46,12 @@ def _pareto(runs: Runs, front: Sequence[str]) -> str:
         if names:
             axes.scatter(*zip(*(points[name] for name in names), strict=True), marker=marker, label=label, zorder=3)
     axes.plot(*zip(*(points[name] for name in front), strict=True), drawstyle="steps-post", color="0.5", linewidth=1, label="Pareto front")
-    for name, point in points.items():
-        axes.annotate(name.removeprefix("always "), point, xytext=(4, 4), textcoords="offset points", fontsize=8)
+    for point in dict.fromkeys(points.values()):
+        label = ", ".join(name.removeprefix("always ") for name in points if points[name] == point)
+        axes.annotate(label, point, xytext=(4, 4), textcoords="offset points", fontsize=8)
+    axes.margins(x=0.2)
     axes.set_xlabel("cost (prices of the sources asked)")
     axes.set_ylabel("quality")
-    axes.legend()
     return _svg(figure, "pareto")
 
 
@@ -64,7 +65,7 @@ def _reliability(runs: Runs) -> str:
         axes.plot([one["predicted"] for one in bins], [one["observed"] for one in bins], marker="o", markersize=4, label=label)
     axes.set_xlabel("probability that the source carries")
     axes.set_ylabel("share that did")
-    return _svg(figure, "reliability", axes) if shown else ""
+    return _svg(figure, "reliability") if shown else ""
 
 
 def _risk_coverage(runs: Runs) -> str:
@@ -75,7 +76,7 @@ def _risk_coverage(runs: Runs) -> str:
         axes.plot(*zip(*curve["points"], strict=True), marker=".", label=f"{run['name']} (area {curve['area']:.3f})")
         axes.set_ylabel(f"mean {curve['risk']}")
     axes.set_xlabel("share of the questions")
-    return _svg(figure, "risk-coverage", axes) if shown else ""
+    return _svg(figure, "risk-coverage") if shown else ""
 
 
 def _origins(runs: Runs) -> str:
@@ -91,7 +92,7 @@ def _origins(runs: Runs) -> str:
     axes.set_xticks(range(len(origins)), [origin or "(none)" for origin in origins], rotation=20 if len(origins) > 4 else 0)
     axes.axhline(0, color="0.5", linewidth=0.8)
     axes.set_ylabel("utility")
-    return _svg(figure, "origins", axes)
+    return _svg(figure, "origins")
 
 
 def _figure() -> tuple[Any, Any]:
@@ -105,12 +106,11 @@ def _figure() -> tuple[Any, Any]:
     return figure, axes
 
 
-def _svg(figure: Any, salt: str, legend: Any = None) -> str:
+def _svg(figure: Any, salt: str) -> str:
     """The figure as an element that stands in a page: text stays text, and the same values give the same file."""
     import matplotlib as mpl
 
-    if legend is not None:
-        legend.legend(fontsize=8)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8, frameon=False)  # beside the data, which it would cover
     written = io.StringIO()
     # The salt keeps the ids of several figures of one page apart.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif"}):

@@ -21,6 +21,8 @@ from router.settings import Settings
 PACKAGES = ("pymilvus", "milvus-lite", "neo4j", "arcadedb-embedded", "onnxruntime", "spacy", "llama-index-core", "ir-measures")
 HARMLESS = 0.01
 """How far the fused list may fall below the best single source."""
+ON_PAPER = {"sources", "ece_decision", "tokens", "evidence_ms_p50"}
+"""Of the routing scores those that the screen has no room for."""
 STAGE = "stage_ms_p50/"
 LABELS = {"latency_ms_p50": "p50 ms", "latency_ms_p99": "p99 ms", "cost_per_query": "cost"}
 """How a table names what would make a column wide."""
@@ -107,8 +109,8 @@ def table(title: str, runs: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def routing_table(title: str, runs: Sequence[Mapping[str, Any]]) -> Table:
-    """Runs as rows; what a routing report shows as columns."""
-    names = routing_report.columns(runs)
+    """Runs as rows, scores as columns; the reports and the JSON have more of them."""
+    names = [name for name in routing_report.columns(runs) if name not in ON_PAPER]
     shown = Table(title=title)
     shown.add_column("run", no_wrap=True)
     for name in names:

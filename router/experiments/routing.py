@@ -140,14 +140,14 @@ def run_documents(
 
 
 def pareto(runs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The runs that no other beats in quality at the same or a lower cost, cheapest first."""
+    """The runs that no other beats in quality at the same cost or less, or in cost at the same quality; cheapest first."""
     priced = [(run["metrics"]["cost"], -run["metrics"]["quality"], run["name"]) for run in runs if "quality" in run["metrics"]]
     front: list[str] = []
-    best = float("-inf")
-    for _, negative, name in sorted(priced):
-        if -negative > best:
+    last = (0.0, float("inf"))
+    for cost, negative, name in sorted(priced):
+        if negative < last[1] or (cost, negative) == last:
             front.append(name)
-            best = -negative
+            last = (cost, negative)
     return front
 
 

@@ -24,7 +24,7 @@ COLUMNS: Mapping[str, str] = {
     "ece": "ECE",
     "brier": "Brier",
     "ece_decision": "ECE of decisions",
-    "aurc": "risk-coverage area",
+    "aurc": "risk area",
     "tokens": "words of evidence",
     "money": "money",
     "latency_ms_p50": "decision p50 ms",

@@ -50,6 +50,7 @@ class SemanticRouterPolicy:
     def __init__(self, process: asyncio.subprocess.Process, log: IO[bytes]) -> None:
         self._process = process
         self._log = log
+        self._turn = asyncio.Lock()
 
     @classmethod
     async def open(cls, questions: Sequence[Question], embedder: Embedder) -> SemanticRouterPolicy:
@@ -120,9 +121,10 @@ class SemanticRouterPolicy:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            await self._process.stdin.drain()
-            line = await self._process.stdout.readline()
+            async with self._turn:
+                self._process.stdin.write(json.dumps(request).encode() + b"\n")
+                await self._process.stdin.drain()
+                line = await self._process.stdout.readline()
         except ConnectionError:
             line = b""
         if not line:
