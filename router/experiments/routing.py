@@ -180,6 +180,7 @@ class _Scores:
     def metrics(self, questions: Sequence[Question]) -> dict[str, float]:
         return {
             **self._worth(questions),
+            **self._money(questions),
             **self._labels(questions),
             **({} if self.run.is_fixed else {**self._confidence(questions), **self._effort(questions)}),
         }
@@ -215,17 +216,20 @@ class _Scores:
         if outcomes:
             metrics["tokens"] = mean([outcome.tokens for outcome in outcomes])
             metrics["evidence_ms_p50"] = percentile([outcome.latency_ms for outcome in outcomes], 0.5)
-            money = [self._money(identity, value.outcome) for identity, value in zip(asked, values, strict=True)]
-            if any(money):
-                metrics["money"] = mean(money)
         if missing := sum(question.id in self.not_measured for question in questions):
             metrics["sets_not_run"] = float(missing)
         return metrics
 
-    def _money(self, question: str, outcome: Outcome | None) -> float:
-        decided = self.run.decisions[question]
-        spent = self._llm_price.of(decided.prompt_tokens, decided.completion_tokens)
-        return spent + (self._llm_price.of(outcome.prompt_tokens, outcome.completion_tokens) if outcome else 0.0)
+    def _money(self, questions: Sequence[Question]) -> dict[str, float]:
+        """What the language model cost, for deciding and for finding the evidence."""
+        spent = []
+        for question in questions:
+            decided, value = self.run.decisions[question.id], self.values.get(question.id)
+            money = self._llm_price.of(decided.prompt_tokens, decided.completion_tokens)
+            if value is not None and value.outcome is not None:
+                money += self._llm_price.of(value.outcome.prompt_tokens, value.outcome.completion_tokens)
+            spent.append(money)
+        return {"money": mean(spent)} if any(spent) else {}
 
     def _labels(self, questions: Sequence[Question]) -> dict[str, float]:
         labelled = [question for question in questions if question.routes]
