@@ -20,7 +20,7 @@ from router.errors import ConfigurationError, StoreUnavailable
 from router.generation.base import Generator
 from router.generation.extractive import ExtractiveGenerator
 from router.generation.llm import LLMGenerator
-from router.models.base import LanguageModel
+from router.models.base import Embedder, LanguageModel
 from router.models.cross_encoder import open_cross_encoder
 from router.models.embedding import open_embedder
 from router.models.entities import SpacyRecogniser
@@ -81,6 +81,9 @@ class App:
     """Every available policy with one sentence."""
     decisions: DecisionLog
     """What calls decided, and the feedback on it."""
+    embedder: Embedder
+    """The one space of corpus, questions and policies."""
+    language_model: LanguageModel | None
 
 
 @asynccontextmanager
@@ -129,8 +132,16 @@ class _Assembly:
             settings=self._settings.retrieval,
             observer=decisions,
         )
-        descriptions = {name: DESCRIPTIONS[name] for name in policies}
-        return App(self._settings, engine, corpus, tuple(self._components), descriptions, decisions)
+        return App(
+            settings=self._settings,
+            engine=engine,
+            corpus=corpus,
+            components=tuple(self._components),
+            policy_descriptions={name: DESCRIPTIONS[name] for name in policies},
+            decisions=decisions,
+            embedder=self._embedder,
+            language_model=self._llm,
+        )
 
     async def _open_models(self) -> None:
         models, cache = self._settings.models, self._settings.data_dir / "models"

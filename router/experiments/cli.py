@@ -7,18 +7,24 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from router.configuration import load_settings, overridden
 from router.engine import Engine
 from router.errors import InvalidInput
-from router.experiments import ablation, pairs, paths, report, retrieval, routing
-from router.experiments.dataset import Dataset, Half, load_dataset
+from router.experiments import ablation, bench, pairs, paths, report, retrieval, routing_report
+from router.experiments.bench_options import parse_llm_price, with_prices
+from router.experiments.catalogue import open_dataset
+from router.experiments.dataset import Dataset, Half
+from router.experiments.peers.registry import PEERS
+from router.experiments.plots import require_matplotlib
 from router.experiments.retrieval import Measured
 from router.experiments.scratch import Ingested, scratch_app
 from router.settings import Settings
@@ -28,15 +34,19 @@ screen = Console(stderr=True)
 LEAST_WIDTH = 180
 """Columns of a table that is written into a file."""
 
-LAYOUT = "corpus.jsonl, queries.jsonl, qrels/test.tsv; triples.tsv and web.jsonl where it has them."
+LAYOUT = (
+    "a folder of corpus.jsonl, queries.jsonl, qrels/test.tsv (triples.tsv and web.jsonl where it has them), a CSV file of questions, "
+    "or irds:NAME of the library ir_datasets."
+)
 Folder = Annotated[Path, typer.Argument(help=f"Data set: {LAYOUT}")]
-Folders = Annotated[list[Path], typer.Argument(help=f"Data sets, each a folder of {LAYOUT}")]
+Folders = Annotated[list[Path], typer.Argument(help=f"Data sets, each {LAYOUT}")]
 Cut = Annotated[int, typer.Option("--k", min=1, max=100, help="Where the lists are cut.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only N questions, spread evenly over the file.")]
 HalfOf = Annotated[
     Half | None,
     typer.Option("--half", help="Only the questions at even or odd places: choose a setting on one half, report the other as well."),
 ]
+Split = Annotated[str, typer.Option(help="One part of a set: a sub-folder with questions, or those that qrels/SPLIT.tsv judges.")]
 StripTitles = Annotated[
     bool, typer.Option("--strip-titles", help="Ingest the passages without their titles, as most documents of a company come.")
 ]
@@ -58,6 +68,7 @@ def retrieval_command(
     k: Cut = 5,
     limit: Limit = None,
     half: HalfOf = None,
+    split: Split = "",
     strip_titles: StripTitles = False,
     json_file: JsonFile = None,
     config: Config = None,
@@ -65,7 +76,7 @@ def retrieval_command(
 ) -> None:
     """Recall, nDCG and answers in the evidence: each source alone, all fused, and the policies asked for; of several sets a last table."""
     settings = _settings(config, overrides)
-    datasets = [_dataset(folder, strip_titles) for folder in folders]
+    datasets = [_dataset(folder, split, strip_titles) for folder in folders]
     sets: list[tuple[str, list[Measured]]] = []
     documents = []
 
@@ -104,13 +115,14 @@ def ablation_command(
     k: Cut = 5,
     limit: Limit = None,
     half: HalfOf = None,
+    split: Split = "",
     strip_titles: StripTitles = False,
     json_file: JsonFile = None,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
     """All sources fused, against the same with one part off at a time: paired differences with their 95 % intervals."""
-    settings, dataset = _settings(config, overrides), _dataset(folder, strip_titles)
+    settings, dataset = _settings(config, overrides), _dataset(folder, split, strip_titles)
     own = [ablation.parse_variant(text) for text in variant or ()]
     planned = ablation.planned_variants(settings, own, only or ())
 
@@ -135,38 +147,71 @@ def ablation_command(
 def routing_command(
     folder: Folder,
     policy: Policies = None,
+    peer: Annotated[
+        list[str] | None, typer.Option("--peer", help=f"Also this router of others: {', '.join(PEERS)}; may be given several times.")
+    ] = None,
+    train: Annotated[Path | None, typer.Option(help="Data set with `routes`, for the peers that learn.")] = None,
     k: Cut = 5,
     limit: Limit = None,
     half: HalfOf = None,
+    split: Split = "",
+    table: Annotated[
+        Path | None, typer.Option(help="Parquet file of what every set of sources is worth: read when it is there, else written.")
+    ] = None,
+    price: Annotated[
+        list[str] | None, typer.Option("--price", metavar="SOURCE=P", help="Score with this price of a source, in units of quality.")
+    ] = None,
+    llm_price: Annotated[
+        str | None, typer.Option(metavar="PROMPT,COMPLETION", help="Money per million tokens of the language model.")
+    ] = None,
     json_file: JsonFile = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Write a report in Markdown to this file.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Write a report with plots to this file (extra `bench`).")] = None,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """Utility, regret and cost of policies against the oracle, from running every set of sources once per question."""
-    settings, dataset = _settings(config, overrides), load_dataset(folder)
-
-    async def run() -> tuple[Ingested, dict[str, float], list[dict[str, Any]]]:
-        questions = dataset.some_questions(half=half, limit=limit)
-        with _bar() as bar:
-            ingesting = bar.add_task("ingest", total=None)
-            async with scratch_app(settings, dataset, lambda done, total: bar.update(ingesting, completed=done, total=total)) as (
-                opened,
-                ingested,
-            ):
-                bar.remove_task(ingesting)
-                engine = opened.engine
-                task = bar.add_task("every set", total=len(questions))
-                has_evidence = bool(dataset.corpus or dataset.facts or dataset.web)
-                table = await routing.run_all_sets(engine, questions if has_evidence else (), k, lambda: bar.advance(task))
-                runs = routing.fixed_runs(table, engine) if table else []
-                for name in policy or engine.policies:
-                    deciding = bar.add_task(name, total=len(questions))
-                    runs.append(await routing.policy_run(engine, name, questions, table, lambda task=deciding: bar.advance(task)))  # type: ignore[misc]
-                return ingested, routing.oracle(table), runs
-
-    ingested, best, runs = asyncio.run(run())
-    _show(report.table(f"{dataset.name}: routing (oracle utility {best['utility']:.3f})", runs))
-    _write(json_file, report.document(dataset.name, settings, runs, ingested=_ingested(ingested), k=k, half=half, limit=limit, oracle=best))
+    """Utility, regret, calibration and cost of policies against the oracle, from running every set of sources once per question."""
+    if html_file is not None:
+        require_matplotlib()
+    settings = with_prices(_settings(config, overrides), price or ())
+    dataset = open_dataset(str(folder), split)
+    plan = bench.Plan(
+        k=k,
+        half=half,
+        limit=limit,
+        policies=tuple(policy or ()),
+        peers=tuple(peer or ()),
+        train=None if train is None else open_dataset(str(train)),
+        table=table,
+        llm_price=parse_llm_price(llm_price),
+    )
+    with _bar() as bar:
+        result = asyncio.run(bench.run_bench(settings, dataset, plan, partial(_steps, bar)))
+    best = result.oracle["utility"]
+    title = f"{_title(dataset, 'routing')} ({len(dataset.some_questions(half=half, limit=limit))} questions"
+    _show(report.routing_table(f"{title}{'' if best is None else f', oracle utility {best:.3f}'})", result.runs))
+    _tell_of_bench(result)
+    document = report.document(
+        dataset.name,
+        settings,
+        result.runs,
+        split=split,
+        ingested=_ingested(result.ingested),
+        questions=len(dataset.some_questions(half=half, limit=limit)),
+        k=k,
+        half=half,
+        limit=limit,
+        sources=list(result.sources),
+        prices=dict(result.prices),
+        oracle=dict(result.oracle),
+        pareto=list(result.pareto),
+        trouble=dict(result.trouble),
+    )
+    _write(json_file, document)
+    if markdown_file is not None:
+        markdown_file.write_text(routing_report.markdown(document))
+    if html_file is not None:
+        html_file.write_text(routing_report.html(document))
 
 
 @app.command("import-pairs")
@@ -222,19 +267,26 @@ def _settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:
     return overridden(load_settings(config), changes)
 
 
-def _dataset(folder: Path, strip_titles: bool) -> Dataset:
-    dataset = load_dataset(folder)
+def _dataset(folder: Path, split: str, strip_titles: bool) -> Dataset:
+    dataset = open_dataset(str(folder), split)
     return dataset.without_titles() if strip_titles else dataset
 
 
 def _title(dataset: Dataset, what: str) -> str:
-    return f"{dataset.name}{'' if dataset.titled else ', titles stripped'}: {what}"
+    part = f", {dataset.split}" if dataset.split else ""
+    return f"{dataset.name}{part}{'' if dataset.titled else ', titles stripped'}: {what}"
 
 
 @contextmanager
 def _bar() -> Iterator[Progress]:
     with Progress(console=screen) as bar:
         yield bar
+
+
+def _steps(bar: Progress, stage: str, total: int | None) -> Callable[[int], None]:
+    """A line of the bar. A stage whose length is not known tells how far it is, the others what was done since."""
+    task = bar.add_task(stage, total=total)
+    return lambda done: bar.update(task, completed=done) if total is None else bar.advance(task, done)
 
 
 def _ingested(ingested: Ingested) -> dict[str, float]:
@@ -267,6 +319,17 @@ def _tell_trouble(runs: Sequence[dict[str, Any]]) -> None:
     for run in runs:
         for trouble, count in run["trouble"].items():
             screen.print(f"[yellow]{run['name']}: {trouble} on {count} questions[/yellow]")
+
+
+def _tell_of_bench(result: bench.Result) -> None:
+    if result.unknown_sources:
+        names = ", ".join(result.unknown_sources)
+        screen.print(f"[yellow]no source of the settings is called {names}: the labels name it, and only peers are offered it[/yellow]")
+    for trouble, count in result.trouble.items():
+        screen.print(f"[yellow]{trouble} in {count} runs of the table[/yellow]")
+    for run in result.runs:
+        for failure, count in run["failures"].items():
+            screen.print(f"[yellow]{run['name']} could not decide {count} questions: {escape(failure)}[/yellow]")
 
 
 def _write(json_file: Path | None, document: dict[str, Any]) -> None:

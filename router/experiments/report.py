@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from router import __version__
+from router.experiments import routing_report
 from router.experiments.comparison import SEED, Difference, paired_difference
 from router.experiments.metrics import half_width, mean, percentile
 from router.experiments.paths import PATH_EXACT
@@ -20,6 +21,8 @@ from router.settings import Settings
 PACKAGES = ("pymilvus", "milvus-lite", "neo4j", "arcadedb-embedded", "onnxruntime", "spacy", "llama-index-core", "ir-measures")
 HARMLESS = 0.01
 """How far the fused list may fall below the best single source."""
+ON_PAPER = {"sources", "ece_decision", "tokens", "evidence_ms_p50"}
+"""Of the routing scores those that the screen has no room for."""
 STAGE = "stage_ms_p50/"
 LABELS = {"latency_ms_p50": "p50 ms", "latency_ms_p99": "p99 ms", "cost_per_query": "cost"}
 """How a table names what would make a column wide."""
@@ -102,6 +105,18 @@ def table(title: str, runs: Sequence[Mapping[str, Any]]) -> Table:
     shown = _empty(title, columns)
     for run in runs:
         shown.add_row(run["name"], *(_cell(run, name) for name in columns))
+    return shown
+
+
+def routing_table(title: str, runs: Sequence[Mapping[str, Any]]) -> Table:
+    """Runs as rows, scores as columns; the reports and the JSON have more of them."""
+    names = [name for name in routing_report.columns(runs) if name not in ON_PAPER]
+    shown = Table(title=title)
+    shown.add_column("run", no_wrap=True)
+    for name in names:
+        shown.add_column(routing_report.COLUMNS[name], justify="right")
+    for run in runs:
+        shown.add_row(run["name"], *(routing_report.cell(run["metrics"], name) for name in names))
     return shown
 
 

@@ -42,7 +42,7 @@ async def scratch_app(settings: Settings, dataset: Dataset, progress: Progress) 
     scratch = settings.model_copy(
         update={
             "data_dir": folder,
-            "sources": _sources(settings, dataset),
+            "sources": served_sources(settings, dataset),
             "milvus": settings.milvus.model_copy(update={"uri": None}),
             "graph": settings.graph.model_copy(update={"uri": None}),
             "journal": settings.journal.model_copy(update={"url": None}),
@@ -72,7 +72,7 @@ def _fingerprint(settings: Settings, dataset: Dataset) -> str:
     return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _sources(settings: Settings, dataset: Dataset) -> dict[str, SourceSettings]:
+def served_sources(settings: Settings, dataset: Dataset) -> dict[str, SourceSettings]:
     """The configured sources that the data set can serve; the web is its recording, or none at all."""
     sources: dict[str, SourceSettings] = {}
     for name, source in settings.sources.items():

@@ -7,8 +7,10 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from router.errors import Conflict
 from router.experiments.cli import app
 
+ORIGINS = {"q1": "text", "q2": "text", "q3": "films", "q4": "films"}
 PASSAGES = [
     {"_id": "d1", "title": "Aster Foundry", "text": "Aster Foundry casts the pump housings. The account is held by Jonas Weld."},
     {"_id": "d2", "title": "Jonas Weld", "text": "He works in the Harbour Office on the second floor."},
@@ -82,3 +84,58 @@ def test_sets_are_measured_and_their_corpora_kept(folder, tmp_path) -> None:
     assert removed["runs"][1]["versus"]["run"] == "full"
     assert removed["runs"][0]["values"]["recall@5"] == runs["fused"]["values"]["recall@5"]
     assert len(list((tmp_path / "cache" / "graphrag-router" / "eval").glob("small-*"))) == 1  # every variant on the one corpus
+
+
+def test_routing_is_measured_once_and_scored_again_from_its_table(folder, tmp_path) -> None:
+    queries = [{**query, "metadata": {**query["metadata"], "origin": ORIGINS[query["_id"]], "routes": [["graph"]]}} for query in QUERIES]
+    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
+    out, table, page = tmp_path / "out.json", tmp_path / "utilities.parquet", tmp_path / "report.md"
+
+    def run(*arguments: str) -> dict:
+        done = CliRunner().invoke(app, ["routing", str(folder), "--table", str(table), "--json", str(out), *arguments])
+        assert done.exit_code == 0, done.output
+        return json.loads(out.read_text())
+
+    first = run("--peer", "llama-index-embedding", "--markdown", str(page))
+    runs = {one["name"]: one for one in first["runs"]}
+    assert list(runs) == [
+        *("always none", "always vector", "always graph", "always vector+graph"),
+        *("fixed", "all", "rules", "llama-index-embedding"),
+    ]
+    assert runs["rules"]["metrics"].keys() >= {
+        *("utility", "utility_kept", "regret", "accuracy", "macro_f1", "ece", "brier", "aurc", "cost", "latency_ms_p50")
+    }
+    assert runs["always graph"]["metrics"]["accuracy"] == 1.0
+    assert set(runs["rules"]["by_origin"]) == {"text", "films"}
+    assert first["oracle"]["utility"] == pytest.approx(0.98)
+    assert "always graph" in first["pareto"]
+    assert "| rules |" in page.read_text()
+
+    written = table.stat().st_mtime_ns
+    dear = run("--price", "graph=0.5", "--limit", "2")
+    assert table.stat().st_mtime_ns == written
+    priced = {one["name"]: one for one in dear["runs"]}
+    assert priced["always graph"]["metrics"]["cost"] == 0.5
+    assert priced["always graph"]["metrics"]["quality"] == 1.0
+
+    changed = CliRunner().invoke(app, ["routing", str(folder), "--table", str(table), "--k", "2"])
+    assert isinstance(changed.exception, Conflict)
+    assert "k (5 there, 2 here)" in str(changed.exception)
+
+
+def test_a_set_of_labels_is_scored_without_a_corpus(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file, out = tmp_path / "labels.csv", tmp_path / "out.json"
+    rows = [f"what does the manual say about part {n},vector,0,2" for n in range(8)]
+    rows += [f"who is connected to person {n},table,3,1" for n in range(8)]
+    file.write_text("\n".join(["text,routes,utility.table,utility.vector", *rows]))
+    done = CliRunner().invoke(app, ["routing", str(file), "--train", str(file), "--peer", "tfidf-svm", "--json", str(out)])
+    assert done.exit_code == 0, done.output
+    found = json.loads(out.read_text())
+    runs = {one["name"]: one["metrics"] for one in found["runs"]}
+    assert found["sources"] == ["vector", "table"]
+    assert (runs["tfidf-svm"]["accuracy"], runs["tfidf-svm"]["regret"]) == (1.0, 0.0)
+    assert (runs["always vector"]["accuracy"], runs["always vector"]["utility"]) == (0.5, 1.5)
+    assert "quality" not in runs["rules"]
+    assert found["oracle"]["utility"] == 2.5
+    assert found["pareto"] == []
