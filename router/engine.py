@@ -191,6 +191,31 @@ class Engine:
         observer.on_retrieved(call.query, caller, retrieval)
         return retrieval
 
+    async def compare(
+        self, query: Query, sets: Sequence[tuple[str, ...]], options: Options, caller: Caller
+    ) -> tuple[Probe, list[Retrieval]]:
+        """What each set of sources gives, for experiments: every source is asked once, then each set is fused; nothing is corrected.
+
+        Raises:
+            InvalidInput: As `retrieve`.
+            AllSourcesUnavailable: A source could not serve, so that the sets that hold it cannot be compared.
+        """
+        call = await self._admit(query, options, caller)
+        probe = await self._probe(call)
+        names = tuple(dict.fromkeys(name for chosen in sets for name in chosen))
+        all_found = _Findings(dict.fromkeys(names, 1.0))
+        await self._look_up(call, probe, [Lookup(call.query.text, name) for name in names], all_found)
+        if down := [report for report in all_found.reports.values() if report.source not in all_found.results]:
+            raise AllSourcesUnavailable(f"{down[0].source}: {down[0].message}", retry_after_s=1.0)
+        compared = []
+        limit = options.limit or self._settings.limit
+        for chosen in sets:
+            found = _Findings(dict.fromkeys(chosen, 1.0), {name: all_found.results[name] for name in chosen})
+            evidence = await self._ranked(call, probe, found, limit) if chosen else []
+            reports = tuple(all_found.reports[name] for name in chosen)
+            compared.append(Retrieval(_as_asked(self._profiles, chosen), tuple(evidence[:limit]), reports, call.watch.timings()))
+        return probe, compared
+
     async def answer(self, query: Query, options: Options, caller: Caller) -> AsyncIterator[AnswerEvent]:
         """Stream an answer: the decision, the evidence, then tokens with their citations and notices, then the whole answer.
 

@@ -1,9 +1,10 @@
-"""`feedback` and `policy log`."""
+"""`feedback`, `policy train` and `policy log`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from router.cli import documents, render
+from router.cli.failures import told
 from router.cli.options import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Json, Key, Target, Timeout, Tls, connected, print_json
 from router.types import LoggedDecision
 
@@ -46,6 +48,32 @@ def feedback(
         print_json({"request_id": request_id})
     else:
         typer.echo("kept")
+
+
+@app.command("train")
+def train(
+    folders: Annotated[list[Path], typer.Argument(exists=True, file_okay=False, help="Data sets as `eval` reads them.")],
+    out: Annotated[Path, typer.Option(help="File to write; the setting `routing.model` names it.")],
+    version: Annotated[str, typer.Option(help="Name of the model; decisions and the log carry it.")],
+    k: Annotated[int, typer.Option("--k", min=1, max=100, help="Items of evidence that count.")] = 5,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only N questions of each set, spread evenly over the file.")] = None,
+    as_measured: Annotated[
+        bool, typer.Option("--as-measured", help="Leave the feature `recent` as it is in the sets instead of setting it as in life.")
+    ] = False,
+    strength: Annotated[
+        float | None, typer.Option(min=1e-6, help="Inverse strength of the regularisation; default: the best on origins left out.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
+) -> None:
+    """Train the policy `learned`: run every set of sources on data sets, and write readable weights."""
+    with told():
+        # Imported here: it brings every backend, which the other commands need not wait for.
+        from router.configuration import load_settings
+        from router.experiments.training import train_policy
+
+        text = train_policy(load_settings(config), folders, version, k=k, limit=limit, as_measured=as_measured, strength=strength)
+        out.write_text(text, encoding="utf-8")
+        typer.echo(f"{out}: version {version}")
 
 
 @app.command("log")

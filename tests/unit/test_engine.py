@@ -135,6 +135,20 @@ async def test_a_source_that_is_down_when_widened_is_reported() -> None:
     assert [item.id for item in retrieval.evidence] == ["a"]
 
 
+async def test_sets_are_compared_with_one_look_up_per_source() -> None:
+    sources = {"vector": ListRetriever(counted("a")), "web": ListRetriever(counted("b"))}
+    engine = small_engine(sources)
+    _, compared = await engine.compare(QUERY, [("vector",), ("web",), ("vector", "web")], Options(limit=5), caller())
+    assert [{item.id for item in one.evidence} for one in compared] == [{"a"}, {"b"}, {"a", "b"}]
+    assert [len(source.callers) for source in sources.values()] == [1, 1]
+
+
+async def test_what_cannot_be_compared_is_said() -> None:
+    engine = small_engine({"vector": ListRetriever(counted("a")), "web": Down()})
+    with pytest.raises(AllSourcesUnavailable, match="web: it is down"):
+        await engine.compare(QUERY, [("vector",), ("web",)], Options(), caller())
+
+
 async def test_an_answer_comes_in_its_order() -> None:
     engine = small_engine({"vector": ListRetriever(FOUND)})
     events = [event async for event in engine.answer(QUERY, Options(sources=("vector",)), caller())]

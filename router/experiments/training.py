@@ -1,0 +1,59 @@
+"""`policy train`: from data sets to the weights of the policy `learned` and of the judge of evidence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from router.experiments.catalogue import open_dataset
+from router.experiments.dataset import Dataset
+from router.experiments.lessons import Lesson, lessons
+from router.experiments.scratch import scratch_app
+from router.experiments.value_training import trained, with_words_of_time
+from router.settings import Settings
+
+
+def train_policy(
+    settings: Settings, folders: Sequence[Path], version: str, *, k: int, limit: int | None, as_measured: bool, strength: float | None
+) -> str:
+    """The text of a model file: every set of sources is run for the questions of these sets.
+
+    Args:
+        settings: Of the engine that is asked; at most one source of each kind.
+        folders: Data sets.
+        version: Name of the model.
+        k: Items of evidence that count.
+        limit: Questions of each set; None: all.
+        as_measured: Leave the feature `recent` as it is in the sets.
+        strength: As in `trained`.
+
+    Raises:
+        RouterError: As `lessons` and `trained`.
+    """
+    examples = [lesson.example for lesson in learned_lessons(settings, folders, k=k, limit=limit)]
+    if not as_measured:
+        examples = with_words_of_time(examples)
+    about = {"sets": [folder.resolve().name for folder in folders], "k": k, "words_of_time": not as_measured}
+    return trained(examples, version, about, strength)
+
+
+def learned_lessons(settings: Settings, folders: Sequence[Path], *, k: int, limit: int | None) -> list[Lesson]:
+    """The lessons of several sets, each with its own scratch corpus."""
+    return [lesson for folder in folders for lesson in asyncio.run(_lessons(settings, open_dataset(str(folder), ""), k, limit))]
+
+
+async def _lessons(settings: Settings, dataset: Dataset, k: int, limit: int | None) -> list[Lesson]:
+    questions = dataset.some_questions(limit=limit)
+    with Progress(console=Console(stderr=True)) as bar:
+        ingesting = bar.add_task(f"ingest {dataset.name}", total=None)
+
+        def ingest_progress(done: int, total: int) -> None:
+            bar.update(ingesting, completed=done, total=total)
+
+        async with scratch_app(settings, dataset, ingest_progress) as (opened, _):
+            asking = bar.add_task(f"ask {dataset.name}", total=len(questions))
+            return await lessons(opened.engine, questions, k, lambda: bar.advance(asking))
