@@ -80,6 +80,7 @@ def _show_grounds(answer: Answer) -> None:
         console.print("\nSources")
         render.show_evidence(console, sources)
     console.print()
+    render.show_turns(console, answer.retrieval.turns)
     render.show_reports(console, answer.retrieval.sources)
     render.show_notices(console, answer.notices)
     console.print(f"({answer.generator}, {answer.timings.total_s:.2f} s, request {answer.request_id})", style="dim")
@@ -88,6 +89,9 @@ def _show_grounds(answer: Answer) -> None:
 def route(
     question: Question,
     every: Annotated[bool, typer.Option("--all", help="Show what every policy decides.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what the policy looked at and expected.")
+    ] = False,
     policy: Policy = "",
     where: Filters = None,
     target: Target = DEFAULT_TARGET,
@@ -110,7 +114,7 @@ def route(
         return
     console = render.screen()
     for shown in alternatives or (decision,):
-        render.show_decision(console, shown)
+        render.show_decision(console, shown, explain=explain)
     render.show_notices(console, notices)
 
 
@@ -140,5 +144,6 @@ def retrieve(
     if not retrieval.evidence:
         console.print("Nothing was found.")
     render.show_evidence(console, enumerate(retrieval.evidence, start=1), with_text=True)
+    render.show_turns(console, retrieval.turns)
     render.show_reports(console, retrieval.sources)
     render.show_notices(console, retrieval.notices)

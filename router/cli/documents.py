@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from router.corpus.base import CorpusStats, DocumentRecord, Failure
@@ -41,6 +42,7 @@ def of_retrieval(retrieval: Retrieval) -> Document:
         "decision": of_decision(retrieval.decision),
         "evidence": [_evidence(item) for item in retrieval.evidence],
         "sources": [_report(report) for report in retrieval.sources],
+        "turns": [asdict(turn) for turn in retrieval.turns],
         "timings": _timings(retrieval.timings),
         "warnings": of_notices(retrieval.notices),
     }
@@ -59,9 +61,18 @@ def of_decision(decision: RouteDecision) -> Document:
         "policy": decision.policy,
         "reason": decision.reason,
         "routes": [
-            {"source": route.source, "probability": route.probability, "selected": route.selected, "reason": route.reason}
+            {
+                "source": route.source,
+                "probability": route.probability,
+                "selected": route.selected,
+                "reason": route.reason,
+                "expected_quality": route.expected_quality,
+                "cost": route.cost,
+            }
             for route in decision.routes
         ],
+        "version": decision.version,
+        "features": dict(decision.features),
     }
 
 

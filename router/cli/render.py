@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from router.types import Citation, Evidence, EvidenceKind, Notice, RouteDecision, SourceCode, SourceReport
+from router.types import Citation, CorrectiveTurn, Evidence, EvidenceKind, Notice, RouteDecision, SourceCode, SourceReport
 
 # Documents and web pages are not ours: their control characters could drive the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -27,18 +27,31 @@ def printable(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def show_decision(console: Console, decision: RouteDecision) -> None:
+def show_decision(console: Console, decision: RouteDecision, *, explain: bool = False) -> None:
+    """Who decided what and why; explained: with what was looked at, and what was expected of each source."""
     console.print(Text.assemble(("Routed by ", "bold"), (decision.policy, "bold"), f": {printable(decision.reason)}"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
     table.add_column("source")
     table.add_column("asked")
     table.add_column("probability", justify="right")
+    if explain:
+        table.add_column("expected quality", justify="right")
+        table.add_column("price", justify="right")
     table.add_column("reason")
     for route in decision.routes:
         style = "" if route.selected else "dim"
         asked = "yes" if route.selected else "no"
-        table.add_row(route.source, asked, f"{route.probability:.2f}", Text(printable(route.reason)), style=style)
+        expected = [_figure(route.expected_quality), _figure(route.cost)] if explain else []
+        table.add_row(route.source, asked, f"{route.probability:.2f}", *expected, Text(printable(route.reason)), style=style)
     console.print(table)
+    if explain:
+        looked_at = ", ".join(f"{name} {value:.2f}" for name, value in decision.features.items()) or "nothing that has a number"
+        version = f"version {decision.version}; " if decision.version else ""
+        console.print(Text(printable(f"{version}looked at {looked_at}"), style="dim"))
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 class StreamedText:
@@ -99,6 +112,12 @@ def show_reports(console: Console, reports: Sequence[SourceReport]) -> None:
         if report.code is not SourceCode.OK:
             code = report.code.name.lower().replace("_", " ")
             console.print(Text(printable(f"{report.source} was {code}: {report.message}"), style="yellow"))
+
+
+def show_turns(console: Console, turns: Sequence[CorrectiveTurn]) -> None:
+    """What was looked up besides."""
+    for turn in turns:
+        console.print(Text(printable(f"{turn.action}: also asked {', '.join(turn.sources)}, since {turn.reason}"), style="dim"))
 
 
 def show_notices(console: Console, notices: Sequence[Notice]) -> None:

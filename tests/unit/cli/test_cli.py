@@ -112,7 +112,15 @@ async def test_ask_json_is_one_document_of_the_described_form() -> None:
     assert document["found"] is True
     assert document["citations"] == [{"marker": 1, "evidence_id": "chunk-1", "span": {"start": 27, "end": 30}}]
     assert document["decision"]["policy"] == "table"
-    assert document["decision"]["routes"][0] == {"source": "vector", "probability": 0.75, "selected": True, "reason": "the table says 0.75"}
+    assert document["decision"]["routes"][0] == {
+        "source": "vector",
+        "probability": 0.75,
+        "selected": True,
+        "reason": "the table says 0.75",
+        "expected_quality": None,
+        "cost": None,
+    }
+    assert document["turns"] == []
     (evidence,) = document["evidence"]
     assert {"id", "document_id", "title", "text", "sources", "score", "uri"} <= evidence.keys()
     assert (evidence["sources"], evidence["uri"]) == (["vector", "graph"], "notes/lanterns.md")
