@@ -89,9 +89,7 @@ def _show_grounds(answer: Answer) -> None:
 def route(
     question: Question,
     every: Annotated[bool, typer.Option("--all", help="Show what every policy decides.")] = False,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Show what the policy looked at and expected.")
-    ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what the policy looked at and expected.")] = False,
     policy: Policy = "",
     where: Filters = None,
     target: Target = DEFAULT_TARGET,

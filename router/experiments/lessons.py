@@ -26,11 +26,12 @@ class Lesson:
     """What the judge looks at, by set."""
 
 
-async def lessons(engine: Engine, questions: Sequence[Question], k: int, progress: Callable[[], None]) -> list[Lesson]:
+async def lessons(engine: Engine, dataset: str, questions: Sequence[Question], k: int, progress: Callable[[], None]) -> list[Lesson]:
     """Ask every source once per question; questions without gold or answers teach nothing and are left out.
 
     Args:
         engine: With at most one source of each kind, since a policy learns by kind.
+        dataset: Name of the set.
         questions: To ask.
         k: Items of evidence that count.
         progress: Called after each question.
@@ -47,7 +48,7 @@ async def lessons(engine: Engine, questions: Sequence[Question], k: int, progres
             probe, compared = await engine.compare(query, sets, Options(limit=k), caller())
             found = {frozenset(kind[name] for name in chosen): one.evidence for chosen, one in zip(sets, compared, strict=True)}
             qualities = {kinds: carries(evidence, question, k) for kinds, evidence in found.items()}
-            example = Example(question.id, question.origin, features(query, probe), qualities)
+            example = Example(question.id, dataset, question.origin, features(query, probe), qualities)
             learned.append(Lesson(example, {kinds: judged(query, probe, evidence) for kinds, evidence in found.items()}))
         progress()
     return learned

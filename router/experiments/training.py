@@ -56,4 +56,4 @@ async def _lessons(settings: Settings, dataset: Dataset, k: int, limit: int | No
 
         async with scratch_app(settings, dataset, ingest_progress) as (opened, _):
             asking = bar.add_task(f"ask {dataset.name}", total=len(questions))
-            return await lessons(opened.engine, questions, k, lambda: bar.advance(asking))
+            return await lessons(opened.engine, dataset.name, questions, k, lambda: bar.advance(asking))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from router.routing.value import FeatureShape, Kinds, SetWeights, ValueModel, ba
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Inverse strengths of the regularisation that are tried."""
+LEAST_EXAMPLES = 50
 KNOT_QUANTILES = (1 / 3, 2 / 3)
 LEAST_VALUES = 8
 """A feature with fewer different values enters as it is, without knots."""
@@ -30,7 +31,9 @@ class Example:
     """One question with what each set of kinds was worth."""
 
     id: str
+    dataset: str
     origin: str
+    """Where the question was taken from; never a feature."""
     features: Features
     qualities: Mapping[Kinds, float]
     """0 to 1: whether the first evidence of the set carried the answer, or the share of it."""
@@ -51,7 +54,7 @@ def _with_recent(example: Example) -> Example:
     share = RECENT_ON_WEB if on_web > without_web else RECENT_ELSEWHERE
     drawn = int(hashlib.sha256(example.id.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
     features = {**example.features, "recent": float(drawn < share)}
-    return Example(example.id, example.origin, features, example.qualities)
+    return replace(example, features=features)
 
 
 def trained(examples: Sequence[Example], version: str, trained_on: Mapping[str, object], strength: float | None = None) -> str:
@@ -61,14 +64,15 @@ def trained(examples: Sequence[Example], version: str, trained_on: Mapping[str, 
         examples: Of one or several sets; every one has the same sets of kinds.
         version: Name of the model.
         trained_on: What to write down about the data.
-        strength: Inverse strength of the regularisation; None takes the one with the least loss on origins that were left out.
+        strength: Inverse strength of the regularisation; None takes the one that loses least on data sets (of one set: on origins) that
+            were left out.
 
     Raises:
         InvalidInput: Too few examples, or sets of kinds that differ.
         ConfigurationError: scikit-learn is not installed.
     """
-    if len(examples) < 50:
-        raise InvalidInput(f"{len(examples)} measured questions are too few to learn from: at least 50", field="examples")
+    if len(examples) < LEAST_EXAMPLES:
+        raise InvalidInput(f"{len(examples)} measured questions are too few to learn from: at least {LEAST_EXAMPLES}", field="examples")
     kinds = list(examples[0].qualities)
     if any(set(example.qualities) != set(kinds) for example in examples):
         raise InvalidInput("the questions were measured with different sets of sources", field="examples")
@@ -80,16 +84,19 @@ def trained(examples: Sequence[Example], version: str, trained_on: Mapping[str, 
 
 
 def best_strength(examples: Sequence[Example]) -> float:
-    """The strength whose models lose least (log loss, mean over the sets) on origins that they have not seen."""
-    return min(STRENGTHS, key=lambda strength: _left_out_loss(examples, strength))
+    """The strength whose models lose least (log loss, mean over the sets of sources) on data that they have not seen."""
+    several = len({example.dataset for example in examples}) > 1
+    parts: dict[str, list[Example]] = {}
+    for example in examples:
+        parts.setdefault(example.dataset if several else example.origin, []).append(example)
+    return min(STRENGTHS, key=lambda strength: _left_out_loss(parts, strength))
 
 
-def _left_out_loss(examples: Sequence[Example], strength: float) -> float:
+def _left_out_loss(parts: Mapping[str, Sequence[Example]], strength: float) -> float:
     losses: list[float] = []
-    for origin in sorted({example.origin for example in examples}):
-        seen = [example for example in examples if example.origin != origin]
-        unseen = [example for example in examples if example.origin == origin]
-        if seen and unseen:
+    for name, unseen in parts.items():
+        seen = [example for other, part in parts.items() if other != name for example in part]
+        if len(seen) >= LEAST_EXAMPLES:
             model = ValueModel.parse(trained(seen, "cross-validation", {}, strength), "the model", "examples")
             losses += [_loss(model, kinds, example) for example in unseen for kinds in example.qualities]
     return float(np.mean(losses)) if losses else 0.0

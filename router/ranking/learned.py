@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 WEIGHTS = "learned.json"
 BLOCK = 5
+MARGIN = 0.6
+"""How much more a passage must be worth to overtake the one before it, per place: what the walk is about sure of stays (decision 7)."""
 LEAST_SHARE = 1e-4
 
 Features = Mapping[str, float]
@@ -93,12 +95,21 @@ class LearnedReranker:
         return named
 
 
-def in_blocks(evidence: Sequence[Evidence], worth: Mapping[str, float]) -> list[Evidence]:
-    """The items that have a worth, best first within each block of five places; the others stay where they are."""
+def in_blocks(evidence: Sequence[Evidence], worth: Mapping[str, float], margin: float = MARGIN) -> list[Evidence]:
+    """The items that have a worth, best first within each block of five places; the others stay where they are.
+
+    Args:
+        evidence: Fused, best first.
+        worth: By id.
+        margin: What an item loses for each place that it begins behind.
+    """
     ordered: list[Evidence] = []
     for start in range(0, len(evidence), BLOCK):
         block = evidence[start : start + BLOCK]
-        judged = iter(sorted((item for item in block if item.id in worth), key=lambda item: (-worth[item.id], item.id)))
+        places = {item.id: place for place, item in enumerate(item for item in block if item.id in worth)}
+        judged = iter(
+            sorted((item for item in block if item.id in worth), key=lambda item: (margin * places[item.id] - worth[item.id], item.id))
+        )
         ordered += [next(judged) if item.id in worth else item for item in block]
     return ordered
 

@@ -23,7 +23,7 @@ async def test_what_a_question_teaches() -> None:
     engine = small_engine({"vector": source})
     steps: list[int] = []
     questions = [asked("held", answers=("Jonas Weld",)), asked("missed", gold=frozenset(["other"])), asked("unmeasured")]
-    learned = await lessons(engine, questions, 5, lambda: steps.append(1))
+    learned = await lessons(engine, "made-up", questions, 5, lambda: steps.append(1))
     assert [(one.example.id, one.example.qualities) for one in learned] == [("held", {VECTOR: 1.0}), ("missed", {VECTOR: 0.0})]
     assert learned[0].evidence[VECTOR]["held_best"] > 0
     assert len(source.callers) == 2, "one look-up per question that can be measured"

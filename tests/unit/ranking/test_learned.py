@@ -39,13 +39,20 @@ ITEMS = st.lists(st.tuples(st.booleans(), st.floats(-5, 5)), max_size=23)
 def test_nothing_leaves_its_block_and_what_is_no_passage_keeps_its_place(spec: list[tuple[bool, float]]) -> None:
     evidence = [item(number) for number in range(len(spec))]
     worth = {item.id: value for item, (is_passage, value) in zip(evidence, spec, strict=True) if is_passage}
-    ordered = in_blocks(evidence, worth)
+    ordered = in_blocks(evidence, worth, margin=0.0)
     for start in range(0, len(evidence), BLOCK):
         assert {each.id for each in ordered[start : start + BLOCK]} == {each.id for each in evidence[start : start + BLOCK]}
         judged = [worth[each.id] for each in ordered[start : start + BLOCK] if each.id in worth]
         assert judged == sorted(judged, reverse=True)
     for before, after in zip(evidence, ordered, strict=True):
         assert (before.id in worth) or before == after
+
+
+def test_a_passage_overtakes_only_when_it_is_clearly_better() -> None:
+    evidence = [item(number) for number in range(4)]
+    worth = {"00": 1.0, "01": 1.5, "02": 1.1, "03": 2.9}
+    assert [each.id for each in in_blocks(evidence, worth, margin=0.6)] == ["03", "00", "01", "02"]
+    assert [each.id for each in in_blocks(evidence, worth, margin=0.0)] == ["03", "01", "02", "00"]
 
 
 @given(st.integers(0, 12), st.sets(st.integers(0, 14), max_size=4))

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from router.errors import ConfigurationError, InvalidInput
-from router.experiments.value_training import Example, trained, with_words_of_time
+from router.experiments.value_training import STRENGTHS, Example, best_strength, trained, with_words_of_time
 from router.routing.features import MEANINGS
 from router.routing.value import ValueModel, basis, open_model
 
@@ -23,7 +23,7 @@ def examples(count: int = 400) -> list[Example]:
         seen = {name: drawn.random() for name in MEANINGS}
         here = float(seen["covered_any"] > 0.6)
         qualities = {VECTOR: here, WEB: 1.0 - here, VECTOR | WEB: 1.0 if number % 20 else 0.0}
-        made.append(Example(str(number), f"origin-{number % 3}", seen, qualities))
+        made.append(Example(str(number), "made-up", f"origin-{number % 3}", seen, qualities))
     return made
 
 
@@ -79,3 +79,14 @@ def test_words_of_time_are_given_to_questions_of_the_web_and_to_few_others() -> 
     assert 0.3 < sum(on_web) / len(on_web) < 0.5
     assert sum(others) / len(others) < 0.1
     assert given == with_words_of_time(examples(1000)), "nothing is drawn anew"
+
+
+def test_the_regularisation_is_chosen_on_data_that_was_left_out() -> None:
+    drawn = random.Random(3)
+    # Two sets in which chance alone decides: the strongest regularisation loses least.
+    made = [
+        Example(f"{name}{n}", name, "o", {key: drawn.random() for key in MEANINGS}, {VECTOR: float(drawn.random() < 0.5)})
+        for name in ("one", "other")
+        for n in range(80)
+    ]
+    assert best_strength(made) == min(STRENGTHS)
