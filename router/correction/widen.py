@@ -5,6 +5,8 @@ from __future__ import annotations
 from router.correction.base import Change, Lookup, State
 
 ACTION = "widen"
+LEAST_GAIN = 0.05
+"""A turn takes time, and chances are estimates: so much must be expected beyond the price."""
 
 
 class Widen:
@@ -23,7 +25,7 @@ class Widen:
             for route in state.decision.routes
             if route.source not in asked
         ]
-        paying = [source for gain, source in sorted(worth, key=lambda item: (-item[0], item[1])) if gain > 0]
+        paying = [source for gain, source in sorted(worth, key=lambda item: (-item[0], item[1])) if gain > LEAST_GAIN]
         if not paying:
             return None
         reason = f"the evidence carries the answer with probability {state.verdict.probability:.2f} ({state.verdict.reason})"

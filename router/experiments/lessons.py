@@ -13,7 +13,7 @@ from router.experiments.retrieval import caller
 from router.experiments.utilities import sensible_sets
 from router.experiments.value_training import Example
 from router.routing.features import features
-from router.routing.value import Kinds
+from router.routing.learned import Kinds
 from router.types import Query, TextPart
 
 

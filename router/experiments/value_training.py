@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from router.errors import ConfigurationError, InvalidInput
 from router.routing.features import MEANINGS, Features
-from router.routing.value import FeatureShape, Kinds, SetWeights, ValueModel, basis, written
+from router.routing.learned import Kinds
+from router.routing.value import FeatureShape, KindWeights, ValueModel, basis, written
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Inverse strengths of the regularisation that are tried."""
@@ -37,6 +38,14 @@ class Example:
     features: Features
     qualities: Mapping[Kinds, float]
     """0 to 1: whether the first evidence of the set carried the answer, or the share of it."""
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds that were asked alone."""
+        return sorted(kind for kinds in self.qualities if len(kinds) == 1 for kind in kinds)
+
+    def alone(self, kind: str) -> float:
+        return self.qualities[frozenset([kind])]
 
 
 def with_words_of_time(examples: Sequence[Example]) -> list[Example]:
@@ -68,23 +77,23 @@ def trained(examples: Sequence[Example], version: str, trained_on: Mapping[str, 
             were left out.
 
     Raises:
-        InvalidInput: Too few examples, or sets of kinds that differ.
+        InvalidInput: Too few examples, or sources that differ.
         ConfigurationError: scikit-learn is not installed.
     """
     if len(examples) < LEAST_EXAMPLES:
         raise InvalidInput(f"{len(examples)} measured questions are too few to learn from: at least {LEAST_EXAMPLES}", field="examples")
-    kinds = list(examples[0].qualities)
-    if any(set(example.qualities) != set(kinds) for example in examples):
-        raise InvalidInput("the questions were measured with different sets of sources", field="examples")
+    kinds = examples[0].kinds
+    if any(example.kinds != kinds for example in examples):
+        raise InvalidInput("the questions were measured with different sources", field="examples")
     strength = strength if strength is not None else best_strength(examples)
     shapes = _shapes(examples)
     rows = _table(examples, shapes)
-    sets = {one: _fit(rows, _quality(examples, one), shapes, strength) for one in kinds}
-    return written(version, {**trained_on, "questions": len(examples), "strength": strength}, shapes, sets)
+    weights = {kind: _fit(rows, np.array([one.alone(kind) for one in examples]), shapes, strength) for kind in kinds}
+    return written(version, {**trained_on, "questions": len(examples), "strength": strength}, shapes, weights)
 
 
 def best_strength(examples: Sequence[Example]) -> float:
-    """The strength whose models lose least (log loss, mean over the sets of sources) on data that they have not seen."""
+    """The strength whose models lose least (log loss, mean over the kinds) on data that they have not seen."""
     several = len({example.dataset for example in examples}) > 1
     parts: dict[str, list[Example]] = {}
     for example in examples:
@@ -98,15 +107,13 @@ def _left_out_loss(parts: Mapping[str, Sequence[Example]], strength: float) -> f
         seen = [example for other, part in parts.items() if other != name for example in part]
         if len(seen) >= LEAST_EXAMPLES:
             model = ValueModel.parse(trained(seen, "cross-validation", {}, strength), "the model", "examples")
-            losses += [_loss(model, kinds, example) for example in unseen for kinds in example.qualities]
+            losses += [_loss(model, kind, example) for example in unseen for kind in example.kinds]
     return float(np.mean(losses)) if losses else 0.0
 
 
-def _loss(model: ValueModel, kinds: Kinds, example: Example) -> float:
-    expected = model.quality(kinds, example.features)
-    assert expected is not None, "a model knows the sets that it was trained on. This is a bug."
-    expected = min(max(expected, 1e-6), 1 - 1e-6)
-    quality = example.qualities[kinds]
+def _loss(model: ValueModel, kind: str, example: Example) -> float:
+    expected = min(max(model.quality(kind, example.features), 1e-6), 1 - 1e-6)
+    quality = example.alone(kind)
     return float(-(quality * np.log(expected) + (1 - quality) * np.log(1 - expected)))
 
 
@@ -129,11 +136,7 @@ def _table(examples: Sequence[Example], shapes: Mapping[str, FeatureShape]) -> F
     )
 
 
-def _quality(examples: Sequence[Example], kinds: Kinds) -> Floats:
-    return np.array([example.qualities[kinds] for example in examples])
-
-
-def _fit(rows: Floats, quality: Floats, shapes: Mapping[str, FeatureShape], strength: float) -> SetWeights:
+def _fit(rows: Floats, quality: Floats, shapes: Mapping[str, FeatureShape], strength: float) -> KindWeights:
     regression = _regression()
     middle, scale = rows.mean(axis=0), rows.std(axis=0) + 1e-6
     standard = (rows - middle) / scale
@@ -143,7 +146,9 @@ def _fit(rows: Floats, quality: Floats, shapes: Mapping[str, FeatureShape], stre
     weight = np.concatenate([quality, 1 - quality])
     used = weight > 0
     if len(np.unique(carried[used])) < 2:
-        raise InvalidInput("some set of sources carries all questions alike: nothing can be learned of it", field="examples")
+        # It carried all or none: the rule of succession, whatever the question.
+        share = (quality.sum() + 1) / (len(quality) + 2)
+        return KindWeights(intercept=round(float(np.log(share / (1 - share))), 4), weights={})
     model = regression(C=strength, max_iter=2000).fit(table[used], carried[used], sample_weight=weight[used])
     weights = model.coef_[0] / scale
     intercept = float(model.intercept_[0] - (weights * middle).sum())
@@ -153,7 +158,7 @@ def _fit(rows: Floats, quality: Floats, shapes: Mapping[str, FeatureShape], stre
         width = 1 + len(shape.knots)
         by_feature[name] = tuple(round(float(value), 3) for value in weights[place : place + width])
         place += width
-    return SetWeights(intercept=round(intercept, 4), weights=by_feature)
+    return KindWeights(intercept=round(intercept, 4), weights=by_feature)
 
 
 def _regression() -> Callable[..., Any]:

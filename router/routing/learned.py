@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -12,8 +13,10 @@ from router.routing.base import SourceProfile
 from router.routing.features import Features, features
 from router.routing.overview import overview_asked
 from router.routing.rules import is_small_talk
-from router.routing.value import Kinds, ValueModel
+from router.routing.value import ValueModel
 from router.types import Caller, Query, Route, RouteDecision
+
+Kinds = frozenset[str]
 
 REASONS = 3
 """Features named in a reason."""
@@ -25,6 +28,7 @@ class Choice:
 
     kinds: Kinds
     quality: float
+    """1 - product of (1 - probability of each kind): as if they carried the answer independently of one another."""
     cost: float
 
     @property
@@ -39,7 +43,7 @@ class LearnedPolicy:
     question is put to at least one source.
 
     Args:
-        model: Expected quality by set of kinds.
+        model: Probability of carrying the answer, by kind.
     """
 
     name = "learned"
@@ -72,18 +76,16 @@ class LearnedPolicy:
         if unknown:
             raise ConfigurationError(f"the model of `learned` has not learned sources of kind {unknown[0]!r}", field="routing.policies")
         price = _prices(sources)
+        chance = {kind: self._model.quality(kind, seen) for kind in price}
         choices = [
-            Choice(kinds, quality, sum(price[kind] for kind in kinds))
+            Choice(kinds, 1.0 - math.prod(1.0 - chance[kind] for kind in kinds), sum(price[kind] for kind in kinds))
             for kinds in _sets(price)
-            if (quality := self._model.quality(kinds, seen)) is not None
         ]
         return sorted(choices, key=lambda choice: (-choice.utility, choice.cost, sorted(choice.kinds)))
 
     def _route(self, source: SourceProfile, best: Choice, seen: Features) -> Route:
-        alone = frozenset([source.kind])
-        probability = self._model.quality(alone, seen)
-        assert probability is not None, "a model knows each of its kinds alone. This is a bug."
-        reasons = ", ".join(str(reason) for reason in self._model.reasons(alone, seen, REASONS))
+        probability = self._model.quality(source.kind, seen)
+        reasons = ", ".join(str(reason) for reason in self._model.reasons(source.kind, seen, REASONS))
         return Route(source.name, source.kind in best.kinds, probability, reasons, expected_quality=probability, cost=source.cost)
 
 

@@ -1,8 +1,8 @@
-"""What each set of sources is worth for a question: a calibrated estimate with weights that a person can read.
+"""What each kind of source is worth for a question: a calibrated estimate with weights that a person can read.
 
-For each set of kinds of sources a logistic model gives the probability that its first evidence carries the answer. Each feature enters
-as it is and as what it has above some knots, so that an effect may bend: a generalised additive model (Hastie and Tibshirani 1986) with
-linear splines. Every weight stands in a JSON file that `graphrag-router policy train` writes.
+For each kind of source a logistic model gives the probability that its first evidence carries the answer. Each feature enters as it is and
+as what it has above some knots, so that an effect may bend: a generalised additive model (Hastie and Tibshirani 1986) with linear splines.
+Every weight stands in a JSON file that `graphrag-router policy train` writes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from router.routing.features import MEANINGS, Features
 
 WEIGHTS = "learned.json"
 
-Kinds = frozenset[str]
-
 
 class FeatureShape(BaseModel):
     """How one feature enters."""
@@ -35,8 +33,8 @@ class FeatureShape(BaseModel):
     knots: tuple[float, ...] = ()
 
 
-class SetWeights(BaseModel):
-    """The model of one set of kinds."""
+class KindWeights(BaseModel):
+    """The model of one kind."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,8 +49,7 @@ class _File(BaseModel):
     version: str
     trained_on: Mapping[str, object] = {}
     features: Mapping[str, FeatureShape]
-    sets: Mapping[str, SetWeights]
-    """By kinds joined with `+`, in alphabetical order."""
+    kinds: Mapping[str, KindWeights]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +64,12 @@ class Contribution:
 
 
 class ValueModel:
-    """Estimates by set of kinds."""
+    """Estimates by kind of source."""
 
     def __init__(self, file: _File) -> None:
         self.version = file.version
         self._shapes = file.features
-        self._sets = {frozenset(name.split("+")): weights for name, weights in file.sets.items()}
+        self._kinds = file.kinds
 
     @classmethod
     def parse(cls, text: str, place: str, field: str) -> ValueModel:
@@ -96,32 +93,30 @@ class ValueModel:
         if unknown:
             message = f"{place} was trained on the feature {unknown[0]!r}, which this version does not have: train it anew"
             raise ConfigurationError(message, field=field)
-        for name, weights in file.sets.items():
+        for kind, weights in file.kinds.items():
             for feature, values in weights.weights.items():
                 if feature not in file.features or len(values) != 1 + len(file.features[feature].knots):
-                    raise ConfigurationError(f"{place}: the weights of {feature!r} in the set {name!r} do not fit its knots", field=field)
+                    raise ConfigurationError(f"{place}: the weights of {feature!r} for {kind!r} do not fit its knots", field=field)
         return cls(file)
 
     @property
-    def kinds(self) -> Kinds:
+    def kinds(self) -> frozenset[str]:
         """Kinds of sources that the model knows."""
-        return frozenset().union(*self._sets)
+        return frozenset(self._kinds)
 
-    def quality(self, kinds: Kinds, features: Features) -> float | None:
-        """The probability that the first evidence of these kinds, fused, carries the answer; None for a set that was not learned."""
-        if kinds not in self._sets:
-            return None
-        odds = self._sets[kinds].intercept + sum(item.log_odds for item in self._terms(kinds, features))
+    def quality(self, kind: str, features: Features) -> float:
+        """The probability that the first evidence of a source of this (known) kind carries the answer."""
+        odds = self._kinds[kind].intercept + sum(item.log_odds for item in self._terms(kind, features))
         return 1.0 / (1.0 + math.exp(-odds))
 
-    def reasons(self, kinds: Kinds, features: Features, most: int) -> list[Contribution]:
+    def reasons(self, kind: str, features: Features, most: int) -> list[Contribution]:
         """The features that moved the estimate most, against an average question."""
-        average = {item.feature: item.log_odds for item in self._terms(kinds, {})}
-        moved = [Contribution(item.feature, item.log_odds - average[item.feature]) for item in self._terms(kinds, features)]
+        average = {item.feature: item.log_odds for item in self._terms(kind, {})}
+        moved = [Contribution(item.feature, item.log_odds - average[item.feature]) for item in self._terms(kind, features)]
         return sorted(moved, key=lambda item: -abs(item.log_odds))[:most]
 
-    def _terms(self, kinds: Kinds, features: Features) -> list[Contribution]:
-        weights = self._sets[kinds].weights
+    def _terms(self, kind: str, features: Features) -> list[Contribution]:
+        weights = self._kinds[kind].weights
         return [
             Contribution(name, sum(map(float.__mul__, weights[name], basis(features.get(name, shape.mean), shape.knots))))
             for name, shape in self._shapes.items()
@@ -154,10 +149,8 @@ def written(
     version: str,
     trained_on: Mapping[str, object],
     shapes: Mapping[str, FeatureShape],
-    sets: Mapping[Kinds, SetWeights],
+    kinds: Mapping[str, KindWeights],
 ) -> str:
     """A model as the text of its file."""
-    file = _File(
-        version=version, trained_on=trained_on, features=shapes, sets={"+".join(sorted(kinds)): weights for kinds, weights in sets.items()}
-    )
+    file = _File(version=version, trained_on=trained_on, features=shapes, kinds=kinds)
     return json.dumps(file.model_dump(mode="json"), indent=1) + "\n"

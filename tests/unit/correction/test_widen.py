@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.correction.base import Lookup
-from router.correction.widen import Widen
+from router.correction.widen import LEAST_GAIN, Widen
 from tests.unit.correction.states import PRICES, QUESTION, state
 
 chances = st.floats(0, 1)
@@ -34,4 +34,4 @@ async def test_every_proposed_lookup_is_new_and_worth_its_price(
     expected = {"vector": vector, "graph": graph, "web": web}
     change = await Widen().propose(state(expected, sorted(asked), carried))
     proposed = set() if change is None else {lookup.source for lookup in change.lookups}
-    assert proposed == {name for name in PRICES if name not in asked and (1 - carried) * expected[name] > PRICES[name]}
+    assert proposed == {name for name in PRICES if name not in asked and (1 - carried) * expected[name] - PRICES[name] > LEAST_GAIN}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -30,18 +31,16 @@ def examples(count: int = 400) -> list[Example]:
 def test_training_finds_what_matters_and_is_calibrated_on_new_questions() -> None:
     model = ValueModel.parse(trained(examples(), "test", {"sets": ["made up"]}, strength=1.0), "it", "f")
     seen = dict.fromkeys(MEANINGS, 0.5)
-    assert model.quality(VECTOR, {**seen, "covered_any": 0.9}) > 0.9
-    assert model.quality(VECTOR, {**seen, "covered_any": 0.2}) < 0.1
-    assert model.quality(VECTOR | WEB, seen) > 0.8
-    assert model.quality(frozenset(["graph"]), seen) is None
-    assert model.reasons(VECTOR, {**seen, "covered_any": 0.9}, 1)[0].feature == "covered_any"
+    assert model.quality("vector", {**seen, "covered_any": 0.9}) > 0.9
+    assert model.quality("vector", {**seen, "covered_any": 0.2}) < 0.1
+    assert model.reasons("vector", {**seen, "covered_any": 0.9}, 1)[0].feature == "covered_any"
     assert model.kinds == {"vector", "web"}
 
 
 def test_a_feature_that_could_not_be_seen_counts_as_average() -> None:
     model = ValueModel.parse(trained(examples(), "test", {}, strength=1.0), "it", "f")
-    assert model.quality(VECTOR, {"covered_any": 0.2}) < model.quality(VECTOR, {"covered_any": 0.9})
-    assert model.reasons(VECTOR, {}, 1)[0].log_odds == 0.0
+    assert model.quality("vector", {"covered_any": 0.2}) < model.quality("vector", {"covered_any": 0.9})
+    assert model.reasons("vector", {}, 1)[0].log_odds == 0.0
 
 
 def test_the_basis_bends_at_knots() -> None:
@@ -51,9 +50,9 @@ def test_the_basis_bends_at_knots() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda file: file.pop("sets"), "sets"),
+        (lambda file: file.pop("kinds"), "kinds"),
         (lambda file: file["features"].update(shoe_size={"mean": 0.5}), "shoe_size"),
-        (lambda file: file["sets"]["vector"]["weights"].update(recent=[1.0, 2.0, 3.0, 4.0]), "recent"),
+        (lambda file: file["kinds"]["vector"]["weights"].update(recent=[1.0, 2.0, 3.0, 4.0]), "recent"),
         (lambda file: file.update(surprise=1), "surprise"),
     ],
 )
@@ -90,3 +89,9 @@ def test_the_regularisation_is_chosen_on_data_that_was_left_out() -> None:
         for n in range(80)
     ]
     assert best_strength(made) == min(STRENGTHS)
+
+
+def test_a_set_that_never_carried_is_expected_to_do_so_hardly_ever() -> None:
+    made = [replace(one, qualities={**one.qualities, WEB: 0.0}) for one in examples(98)]
+    model = ValueModel.parse(trained(made, "test", {}, strength=1.0), "it", "f")
+    assert abs(model.quality("web", made[0].features) - 0.01) < 1e-4
