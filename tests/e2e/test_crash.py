@@ -70,5 +70,5 @@ async def test_feedback_is_there_after_the_restart_with_its_decision(tmp_path) -
     finally:
         await service.stop()
     assert [(decision.request_id, decision.policy, decision.chosen, decision.reward) for decision in decisions] == [
-        (answer.request_id, "rules", (), 1.0)
+        (answer.request_id, "learned", (), 1.0)
     ]

@@ -100,7 +100,7 @@ def test_routing_is_measured_once_and_scored_again_from_its_table(folder, tmp_pa
     runs = {one["name"]: one for one in first["runs"]}
     assert list(runs) == [
         *("always none", "always vector", "always graph", "always vector+graph"),
-        *("fixed", "all", "rules", "llama-index-embedding"),
+        *("fixed", "all", "rules", "learned", "llama-index-embedding"),
     ]
     assert runs["rules"]["metrics"].keys() >= {
         *("utility", "utility_kept", "regret", "accuracy", "macro_f1", "ece", "brier", "aurc", "cost", "latency_ms_p50")

@@ -20,7 +20,7 @@ async def test_without_its_model_the_service_routes_and_answers_all_the_same(tmp
         assert [reply.name async for reply in client.ingest(uploads())]
         answer = await client.answer("When does the canteen close?")
         decision = answer.retrieval.decision
-        assert decision.policy == "rules"
+        assert decision.policy == "learned"
         assert "llm could not decide" in decision.reason
         assert answer.generator == "extractive"
         assert "three" in answer.text

@@ -93,8 +93,8 @@ sources:
 
 
 def test_the_chain_follows_the_model() -> None:
-    assert load_settings().policy_chain == ("rules",)
-    assert load_settings(overrides={"models.llm": "{kind: local}"}).policy_chain == ("llm", "rules")
+    assert load_settings().policy_chain == ("learned", "rules")
+    assert load_settings(overrides={"models.llm": "{kind: local}"}).policy_chain == ("llm", "learned")
 
 
 def test_every_setting_is_documented() -> None:

@@ -8,12 +8,14 @@ from tests.unit.routing.questions import SOURCES, caller, probe, question
 
 def test_every_policy_is_made_under_its_own_name() -> None:
     policies = open_policies(RoutingSettings(), ScriptedLanguageModel([]))
-    assert {name: policy.name for name, policy in policies.items()} == {name: name for name in ("fixed", "all", "rules", "llm")}
+    assert {name: policy.name for name, policy in policies.items()} == {
+        name: name for name in ("fixed", "all", "rules", "learned", "cascade", "llm")
+    }
     assert DESCRIPTIONS.keys() == policies.keys()
 
 
 def test_without_a_model_there_is_no_llm_policy() -> None:
-    assert set(open_policies(RoutingSettings(), None)) == {"fixed", "all", "rules"}
+    assert set(open_policies(RoutingSettings(), None)) == {"fixed", "all", "rules", "learned"}
 
 
 async def test_the_settings_reach_the_policies() -> None:
