@@ -46,7 +46,7 @@ from router.retrieval.vector import VectorRetriever
 from router.retrieval.web import open_web_source
 from router.routing.base import SourceProfile
 from router.routing.chain import PolicyChain
-from router.routing.registry import DESCRIPTIONS, open_policies
+from router.routing.registry import open_policies
 from router.settings import GraphSource, Settings, SourceSettings, VectorSource, WebSource
 from router.stores.base import LexicalIndex
 from router.stores.decision_log import DecisionLog
@@ -114,7 +114,8 @@ class _Assembly:
         corpus = await self._open_corpus()
         linker = NameLinker(self._mirror)
         sources = [await self._open_source(name, source, linker) for name, source in self._settings.sources.items()]
-        policies = open_policies(self._settings.routing, self._llm)
+        opened = open_policies(self._settings.routing, self._llm)
+        policies = {name: policy for name, (policy, _) in opened.items()}
         decisions = await self._open_decision_log()
         engine = Engine(
             sources=tuple(sources),
@@ -137,7 +138,7 @@ class _Assembly:
             engine=engine,
             corpus=corpus,
             components=tuple(self._components),
-            policy_descriptions={name: DESCRIPTIONS[name] for name in policies},
+            policy_descriptions={name: description for name, (_, description) in opened.items()},
             decisions=decisions,
             embedder=self._embedder,
             language_model=self._llm,

@@ -347,8 +347,9 @@ SourceSettings = Annotated[VectorSource | GraphSource | WebSource, Field(discrim
 class RoutingSettings(Concern):
     """Who decides, and what to do when it cannot."""
 
-    policies: tuple[Literal["fixed", "all", "rules", "learned", "llm", "cascade"], ...] | None = Field(default=None, min_length=1)
-    """The chain: the first decides; when it cannot, the next does. None: `llm, learned` with a language model, else `learned, rules`."""
+    policies: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    """Names of policies, also of plugged-in ones: the first decides; when it cannot, the next does. None: `llm, learned` with a language
+    model, else `learned, rules`."""
     fixed_sources: tuple[Name, ...] = ("vector",)
     """What the policy `fixed` chooses."""
     llm_threshold: float = Field(default=0.3, ge=0, le=1)
@@ -499,8 +500,9 @@ class Settings(BaseSettings):
         unknown = [name for name in self.routing.fixed_sources if name not in self.sources]
         if unknown and "fixed" in (self.routing.policies or ()):
             raise ValueError(f"routing.fixed_sources names {unknown}, but the configured sources are {sorted(self.sources)}")
-        if "llm" in (self.routing.policies or ()) and self.models.llm is None:
-            raise ValueError("routing.policies names 'llm', but models.llm is not set: configure a model or leave 'llm' out")
+        asking = [name for name in self.routing.policies or () if name in {"llm", "cascade"}]
+        if asking and self.models.llm is None:
+            raise ValueError(f"routing.policies names {asking[0]!r}, but models.llm is not set: configure a model or leave it out")
         cypher = [name for name, source in self.sources.items() if isinstance(source, GraphSource) and source.text2cypher.enabled]
         if cypher and self.models.llm is None:
             raise ValueError(f"sources.{cypher[0]}.text2cypher is enabled, but models.llm is not set: configure a model or turn it off")

@@ -1,10 +1,17 @@
-"""The policies by name."""
+"""The policies by name: our own, and those that other packages plug in.
+
+A package plugs one in by an entry point of the group `graphrag_router.policies`: its name is the policy's, and its object a callable that
+takes `RoutingSettings` and the language model (or None) and returns a `RoutingPolicy`, or None where it cannot be had.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 
+from router.errors import ConfigurationError
 from router.models.base import LanguageModel
 from router.routing.all import AllPolicy
 from router.routing.base import RoutingPolicy
@@ -51,10 +58,35 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "cascade": PolicyEntry("As `learned`; a language model decides where that is unsure.", _make_cascade),
     "llm": PolicyEntry("A language model lists what must be found, and in which source.", _make_llm),
 }
-DESCRIPTIONS: Mapping[str, str] = {name: entry.description for name, entry in POLICIES.items()}
+GROUP = "graphrag_router.policies"
 
 
-def open_policies(settings: RoutingSettings, model: LanguageModel | None) -> dict[str, RoutingPolicy]:
-    """Every policy that is available, by name."""
-    made = {name: entry.make(settings, model) for name, entry in POLICIES.items()}
-    return {name: policy for name, policy in made.items() if policy is not None}
+def registered() -> Mapping[str, PolicyEntry]:
+    """Our policies, and the plugged-in ones with the first line of their documentation.
+
+    Raises:
+        ConfigurationError: A package plugs in a policy under a name that is taken.
+    """
+    entries = dict(POLICIES)
+    for point in entry_points(group=GROUP):
+        if point.name in entries:
+            raise ConfigurationError(
+                f"{point.value} plugs in a policy under the name {point.name!r}, which is taken", field="routing.policies"
+            )
+        make = point.load()
+        entries[point.name] = PolicyEntry((inspect.getdoc(make) or point.value).splitlines()[0], make)
+    return entries
+
+
+def open_policies(settings: RoutingSettings, model: LanguageModel | None) -> dict[str, tuple[RoutingPolicy, str]]:
+    """Every policy that is available with its description, by name.
+
+    Raises:
+        ConfigurationError: `routing.policies` names one that is not registered; or a policy's own settings are wrong.
+    """
+    entries = registered()
+    for number, name in enumerate(settings.policies or ()):
+        if name not in entries:
+            raise ConfigurationError(f"there is no policy {name!r}; there are {sorted(entries)}", field=f"routing.policies.{number}")
+    made = {name: (entry.make(settings, model), entry.description) for name, entry in entries.items()}
+    return {name: (policy, description) for name, (policy, description) in made.items() if policy is not None}

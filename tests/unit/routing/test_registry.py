@@ -1,20 +1,26 @@
 from __future__ import annotations
 
-from router.routing.registry import DESCRIPTIONS, POLICIES, open_policies
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from router.errors import ConfigurationError
+from router.routing.registry import open_policies
 from router.settings import RoutingSettings
 from router.testing.language_model import ScriptedLanguageModel
 from tests.unit.routing.questions import SOURCES, caller, probe, question
 
 
-def test_every_policy_is_made_under_its_own_name() -> None:
+def test_every_policy_is_made_under_its_own_name_and_described() -> None:
     policies = open_policies(RoutingSettings(), ScriptedLanguageModel([]))
-    assert {name: policy.name for name, policy in policies.items()} == {
-        name: name for name in ("fixed", "all", "rules", "learned", "cascade", "llm")
-    }
-    assert DESCRIPTIONS.keys() == policies.keys()
+    names = ("fixed", "all", "rules", "learned", "cascade", "llm")
+    assert {name: policy.name for name, (policy, _) in policies.items()} == {name: name for name in names}
+    assert all(description.endswith(".") for _, description in policies.values())
 
 
-def test_without_a_model_there_is_no_llm_policy() -> None:
+def test_without_a_model_there_is_no_policy_that_asks_one() -> None:
     assert set(open_policies(RoutingSettings(), None)) == {"fixed", "all", "rules", "learned"}
 
 
@@ -22,9 +28,45 @@ async def test_the_settings_reach_the_policies() -> None:
     settings = RoutingSettings(fixed_sources=("graph",), llm_threshold=0.95)
     policies = open_policies(settings, ScriptedLanguageModel(['{"needs": [{"find": "x", "in": "web"}]}']))
     asked = (question("?"), probe(), SOURCES, caller())
-    assert (await policies["fixed"].decide(*asked)).selected == ("graph",)
-    assert (await policies["llm"].decide(*asked)).selected == ()
+    assert (await policies["fixed"][0].decide(*asked)).selected == ("graph",)
+    assert (await policies["llm"][0].decide(*asked)).selected == ()
 
 
-def test_the_settings_know_the_same_policies() -> None:
-    assert RoutingSettings(policies=tuple(POLICIES)).policies == tuple(POLICIES)
+def test_a_policy_that_is_not_registered_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="no policy 'tarot'") as caught:
+        open_policies(RoutingSettings(policies=("rules", "tarot")), None)
+    assert caught.value.field == "routing.policies.1"
+
+
+@pytest.fixture
+def plug_in(tmp_path, monkeypatch):
+    """Install a package with one module and one entry point, as pip would lay it down."""
+
+    def install(name: str, code: str, target: str) -> None:
+        (tmp_path / "plugged.py").write_text(code)
+        about = tmp_path / "plugged-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[graphrag_router.policies]\n{name} = plugged:{target}\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, "plugged", raising=False)
+
+    return install
+
+
+async def test_the_policy_of_the_documentation_works_as_it_stands_there(plug_in) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "routing.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(code.splitlines()) <= 30
+    plug_in("nearest", code, "make")
+    policies = open_policies(RoutingSettings(policies=("nearest", "rules")), None)
+    policy, description = policies["nearest"]
+    assert description
+    assert (await policy.decide(question("?"), probe(cosine=0.8), SOURCES, caller())).selected == ("vector",)
+    assert (await policy.decide(question("?"), probe(cosine=0.2), SOURCES, caller())).selected == ("web",)
+
+
+def test_a_plug_in_takes_no_name_that_is_taken(plug_in) -> None:
+    plug_in("rules", "def make(settings, model):\n    return None\n", "make")
+    with pytest.raises(ConfigurationError, match="which is taken"):
+        open_policies(RoutingSettings(), None)
