@@ -89,4 +89,7 @@ def open_policies(settings: RoutingSettings, model: LanguageModel | None) -> dic
         if name not in entries:
             raise ConfigurationError(f"there is no policy {name!r}; there are {sorted(entries)}", field=f"routing.policies.{number}")
     made = {name: (entry.make(settings, model), entry.description) for name, entry in entries.items()}
+    for number, name in enumerate(settings.policies or ()):
+        if made[name][0] is None:
+            raise ConfigurationError(f"the policy {name!r} cannot be had with these settings", field=f"routing.policies.{number}")
     return {name: (policy, description) for name, (policy, description) in made.items() if policy is not None}
