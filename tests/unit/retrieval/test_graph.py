@@ -149,3 +149,13 @@ async def test_a_deleted_document_leaves_no_trace(tmp_path) -> None:
     snapshot = await mirror.current(TENANT)
     assert snapshot.node("supplier") is None
     assert snapshot.content == await store.load(TENANT), "the mirror and the store agree"
+
+
+async def test_how_two_things_are_connected_is_evidence_of_its_own(ask) -> None:
+    found = await ask("How is Incident 12 connected to Jonas Weld?")
+    first = found.evidence[0]
+    assert first.kind is EvidenceKind.FACT
+    assert first.text == "Incident 12 and Jonas Weld: Incident 12 mentions Aster Foundry; Aster Foundry mentions Jonas Weld."
+    assert len(first.provenance[0].path) == 2
+    assert {item.id for item in found.evidence[1:4]} == {"incident", "supplier", "person"}
+    assert found.links[first.id]
