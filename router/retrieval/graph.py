@@ -23,6 +23,8 @@ from router.types import Chunk, Evidence, EvidenceKind, PathStep, Provenance
 
 ENTITY_SEED = 0.5
 """Weight of a named entity that no passage is about, against 1 for a named title."""
+CONNECTED_SEED = 3.0
+"""Weight of how two named things are connected, against 1 for all names: it is asked for, and outranks the passages that it is made of."""
 LEAST_PROBABILITY = 0.001
 """A relation path that the question less probably asks for than this is left out."""
 NAMED = "names"
@@ -161,7 +163,7 @@ def _seeds(
 
     A name weighs its probability times its rarity. As far as it is sure that passages are about it, they are the seeds; for the rest it
     is the entity, whose passages only mention it. Paths weigh together as much as the names when it is certain that the question asks
-    for one of them; connections too, and as much again the passages on their way.
+    for one of them. Connections weigh more, and the passages on their way as much as the names.
     """
     seeds: dict[str, float] = {}
     for name in names:
@@ -177,7 +179,7 @@ def _seeds(
     for path in paths:
         seeds[path.id] = total * path.probability
     for one in connected:
-        seeds[one.id] = total / len(connected)
+        seeds[one.id] = CONNECTED_SEED * total / len(connected)
         for chunk_id in one.chunk_ids:
             seeds[chunk_id] = seeds.get(chunk_id, 0.0) + total / (len(connected) * len(one.chunk_ids))
     return seeds
