@@ -23,8 +23,6 @@ from router.types import Chunk, Evidence, EvidenceKind, PathStep, Provenance
 
 ENTITY_SEED = 0.5
 """Weight of a named entity that no passage is about, against 1 for a named title."""
-CONNECTED_SEED = 3.0
-"""Weight of how two named things are connected, against 1 for all names: it is asked for, and outranks the passages that it is made of."""
 LEAST_PROBABILITY = 0.001
 """A relation path that the question less probably asks for than this is left out."""
 NAMED = "names"
@@ -99,7 +97,10 @@ class GraphRetriever:
         facts = {path.id: _Fact(path.start.name, path.text(snapshot), path.steps(snapshot)) for path in paths}
         facts |= {one.id: _Fact(one.title, one.text, one.steps) for one in connected}
         masses = {**{chunk_id: mass for chunk_id, (_, mass) in passages.items()}, **walked.guest_mass()}
-        ranked = sorted(masses.items(), key=lambda item: (-item[1], item[0]))[: self._settings.candidates]
+        # How two things are connected is asked for, and goes before the passages that it is made of.
+        masses |= dict.fromkeys((one.id for one in connected), max(masses.values()))
+        first = {one.id for one in connected}
+        ranked = sorted(masses.items(), key=lambda item: (-item[1], item[0] not in first, item[0]))[: self._settings.candidates]
         evidence = tuple(
             self._fact(item_id, facts[item_id], rank, mass) if item_id in facts else self._passage(passages[item_id][0], walked, rank, mass)
             for rank, (item_id, mass) in enumerate(ranked, start=1)
@@ -163,7 +164,7 @@ def _seeds(
 
     A name weighs its probability times its rarity. As far as it is sure that passages are about it, they are the seeds; for the rest it
     is the entity, whose passages only mention it. Paths weigh together as much as the names when it is certain that the question asks
-    for one of them. Connections weigh more, and the passages on their way as much as the names.
+    for one of them; connections too, and as much again the passages on their way.
     """
     seeds: dict[str, float] = {}
     for name in names:
@@ -179,7 +180,7 @@ def _seeds(
     for path in paths:
         seeds[path.id] = total * path.probability
     for one in connected:
-        seeds[one.id] = CONNECTED_SEED * total / len(connected)
+        seeds[one.id] = total / len(connected)
         for chunk_id in one.chunk_ids:
             seeds[chunk_id] = seeds.get(chunk_id, 0.0) + total / (len(connected) * len(one.chunk_ids))
     return seeds
