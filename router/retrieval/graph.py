@@ -98,7 +98,7 @@ class GraphRetriever:
         facts |= {one.id: _Fact(one.title, one.text, one.steps) for one in connected}
         masses = {**{chunk_id: mass for chunk_id, (_, mass) in passages.items()}, **walked.guest_mass()}
         # How two things are connected is asked for, and goes before the passages that it is made of.
-        masses |= dict.fromkeys((one.id for one in connected), max(masses.values()))
+        masses |= dict.fromkeys((one.id for one in connected), max(masses.values(), default=0.0))
         first = {one.id for one in connected}
         ranked = sorted(masses.items(), key=lambda item: (-item[1], item[0] not in first, item[0]))[: self._settings.candidates]
         evidence = tuple(
