@@ -23,6 +23,7 @@ from router.retrieval.probe import Prober
 from router.retrieval.reading import Reader
 from router.retrieval.run import run_source
 from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile, Unobserved
+from router.routing.budget import within_budget
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.types import (
@@ -55,6 +56,8 @@ class Options:
     limit: int = 0
     fusion: str = ""
     no_log: bool = False
+    max_cost: float | None = None
+    """What the sources may cost together; whoever names the sources himself has chosen."""
     """Keep no record of this call to learn from."""
 
 
@@ -263,7 +266,7 @@ class Engine:
             if call.options.sources:
                 return _as_asked(self._profiles, call.options.sources)
             policy = self.policies[call.options.policy] if call.options.policy else self._chain
-            decision = await policy.decide(call.query, probe, self._profiles, call.caller)
+            decision = within_budget(await policy.decide(call.query, probe, self._profiles, call.caller), call.options.max_cost)
         return replace(decision, latency_s=call.watch.stages_s["route"])
 
     async def _gather(self, call: _Call, probe: Probe, decision: RouteDecision) -> Retrieval:
@@ -363,6 +366,7 @@ class Engine:
     async def _admit(self, query: Query, options: Options, caller: Caller) -> _Call:
         check_query(query)
         self._check_options(options)
+        caller = replace(caller, max_cost=options.max_cost)
         watch = Stopwatch()
         if not query.history:
             return _Call(query, options, caller, watch)
@@ -388,6 +392,10 @@ class Engine:
             raise InvalidInput(message, reason="UNKNOWN_POLICY", field="options.policy")
         if not 0 <= options.limit <= MAX_LIMIT:
             raise InvalidInput(f"the limit is {options.limit}; 1 to {MAX_LIMIT}, or 0 for the configured one", field="options.limit")
+        if options.max_cost is not None and not options.max_cost >= 0:
+            raise InvalidInput(f"the sources may cost {options.max_cost}; 0 or more, or unset for no limit", field="options.max_cost")
+        if options.max_cost is not None and options.sources:
+            raise InvalidInput("name the sources or what they may cost, not both", field="options.max_cost")
         if options.fusion and options.fusion not in self._fusions:
             raise InvalidInput(f"there is no fusion {options.fusion!r}; available are {sorted(self._fusions)}", field="options.fusion")
 

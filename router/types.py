@@ -127,6 +127,8 @@ class Caller:
     tenant: str
     request_id: str
     deadline: Deadline
+    max_cost: float | None = None
+    """What the sources asked for this call may cost together; None: no limit."""
 
 
 # --- the corpus -----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from router.cli.options import (
     Json,
     Key,
     Limit,
+    MaxCost,
     NoLog,
     Policy,
     Question,
@@ -38,6 +39,7 @@ def ask(
     fusion: Fusion = "",
     where: Filters = None,
     no_log: NoLog = False,
+    max_cost: MaxCost = None,
     target: Target = DEFAULT_TARGET,
     api_key: Key = None,
     tls: Tls = False,
@@ -48,10 +50,13 @@ def ask(
     query = query_of(question, where)
     with connected(target, api_key, tls, timeout, as_json) as client:
         if as_json:
-            answer = client.answer(query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log)
+            answer = client.answer(query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log, max_cost=max_cost)
             print_json(documents.of_answer(answer))
         else:
-            _show(client.stream_answer(query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log))
+            events = client.stream_answer(
+                query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log, max_cost=max_cost
+            )
+            _show(events)
 
 
 def _show(events: Iterator[AnswerEvent]) -> None:
@@ -124,6 +129,7 @@ def retrieve(
     fusion: Fusion = "",
     where: Filters = None,
     no_log: NoLog = False,
+    max_cost: MaxCost = None,
     target: Target = DEFAULT_TARGET,
     api_key: Key = None,
     tls: Tls = False,
@@ -133,7 +139,9 @@ def retrieve(
     """Show the evidence for a question, fused and best first, without an answer."""
     query = query_of(question, where)
     with connected(target, api_key, tls, timeout, as_json) as client:
-        retrieval = client.retrieve(query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log)
+        retrieval = client.retrieve(
+            query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log, max_cost=max_cost
+        )
     if as_json:
         print_json(documents.of_retrieval(retrieval))
         return

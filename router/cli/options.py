@@ -33,6 +33,7 @@ Policy = Annotated[str, typer.Option(metavar="NAME", help="The policy that route
 Limit = Annotated[int, typer.Option(metavar="N", help="Evidence at most, 1 to 100. 0: the configured number.")]
 Fusion = Annotated[str, typer.Option(metavar="NAME", help="walk, rrf or weighted. Default: the configured one.")]
 NoLog = Annotated[bool, typer.Option("--no-log", help="Keep no record of this call to learn from.")]
+MaxCost = Annotated[float | None, typer.Option("--max-cost", min=0, help="What the sources may cost together, in units of answer quality.")]
 Filters = Annotated[
     list[str] | None,
     typer.Option(

@@ -107,12 +107,15 @@ class RouterClient:
         limit: int = 0,
         fusion: str = "",
         no_log: bool = False,
+        max_cost: float | None = None,
         timeout_s: float | None = None,
     ) -> Retrieval:
         """Evidence from the chosen sources, fused, best first. Empty options mean the configured ones; `no_log` keeps no record of the call
         to learn from.
         """
-        request = router_service_pb2.RetrieveRequest(query=_query(query), options=_options(sources, policy, limit, fusion, no_log))
+        request = router_service_pb2.RetrieveRequest(
+            query=_query(query), options=_options(sources, policy, limit, fusion, no_log, max_cost)
+        )
         with typed_errors(self._target):
             reply = self._router.Retrieve(request, timeout=self._within(timeout_s), metadata=self._metadata)
         return retrieval_from_proto(reply)
@@ -126,10 +129,12 @@ class RouterClient:
         limit: int = 0,
         fusion: str = "",
         no_log: bool = False,
+        max_cost: float | None = None,
         timeout_s: float | None = None,
     ) -> Answer:
         """The answer with its citations and all that it rests on."""
-        request = router_service_pb2.AnswerRequest(query=_query(query), options=_options(sources, policy, limit, fusion, no_log))
+        options = _options(sources, policy, limit, fusion, no_log, max_cost)
+        request = router_service_pb2.AnswerRequest(query=_query(query), options=options)
         with typed_errors(self._target):
             reply = self._router.Answer(request, timeout=self._within(timeout_s), metadata=self._metadata)
         return answer_from_proto(reply.answer, reply.request_id)
@@ -143,10 +148,13 @@ class RouterClient:
         limit: int = 0,
         fusion: str = "",
         no_log: bool = False,
+        max_cost: float | None = None,
         timeout_s: float | None = None,
     ) -> Iterator[AnswerEvent]:
         """The decision, the evidence, tokens with citations and notices, then the whole answer. Leaving early cancels the call."""
-        request = router_service_pb2.StreamAnswerRequest(query=_query(query), options=_options(sources, policy, limit, fusion, no_log))
+        request = router_service_pb2.StreamAnswerRequest(
+            query=_query(query), options=_options(sources, policy, limit, fusion, no_log, max_cost)
+        )
         decision: RouteDecision | None = None
         call = self._router.StreamAnswer(request, timeout=self._within(timeout_s), metadata=self._metadata)
         try:
@@ -284,6 +292,8 @@ def _query(query: str | Query) -> types_pb2.Query:
     return query_to_proto(Query((TextPart(query),)) if isinstance(query, str) else query)
 
 
-def _options(sources: Sequence[str], policy: str, limit: int, fusion: str, no_log: bool) -> types_pb2.RetrievalOptions:
+def _options(
+    sources: Sequence[str], policy: str, limit: int, fusion: str, no_log: bool, max_cost: float | None
+) -> types_pb2.RetrievalOptions:
     with writing("options"):
-        return types_pb2.RetrievalOptions(sources=sources, policy=policy, limit=limit, fusion=fusion, no_log=no_log)
+        return types_pb2.RetrievalOptions(sources=sources, policy=policy, limit=limit, fusion=fusion, no_log=no_log, max_cost=max_cost)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from router.correction.base import Change, Lookup, State
+from router.routing.budget import TOLERANCE
 
 ACTION = "widen"
 LEAST_GAIN = 0.05
@@ -25,7 +28,12 @@ class Widen:
             for route in state.decision.routes
             if route.source not in asked
         ]
-        paying = [source for gain, source in sorted(worth, key=lambda item: (-item[0], item[1])) if gain > LEAST_GAIN]
+        left = math.inf if state.caller.max_cost is None else state.caller.max_cost - sum(price[source] for source in asked)
+        paying = []
+        for gain, source in sorted(worth, key=lambda item: (-item[0], item[1])):
+            if gain > LEAST_GAIN and price[source] <= left + TOLERANCE:
+                left -= price[source]
+                paying.append(source)
         if not paying:
             return None
         reason = f"the evidence carries the answer with probability {state.verdict.probability:.2f} ({state.verdict.reason})"

@@ -980,6 +980,7 @@ class RetrievalOptions(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     FUSION_FIELD_NUMBER: _builtins.int
     NO_LOG_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """The policy that routes. Empty: the configured chain."""
     limit: _builtins.int
@@ -988,6 +989,8 @@ class RetrievalOptions(_message.Message):
     """`walk`, `rrf` or `weighted`. Empty: the configured method."""
     no_log: _builtins.bool
     """Keep no record of this call in the decision log. Feedback on it is then refused."""
+    max_cost: _builtins.float
+    """What the sources may cost together, in units of answer quality. The policy chooses within it, and corrections keep to it. Unset: no limit."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ask exactly these sources and do not route. Empty: the policy chooses."""
@@ -1000,11 +1003,14 @@ class RetrievalOptions(_message.Message):
         limit: _builtins.int = ...,
         fusion: _builtins.str = ...,
         no_log: _builtins.bool = ...,
+        max_cost: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "max_cost", b"max_cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fusion", b"fusion", "limit", b"limit", "no_log", b"no_log", "policy", b"policy", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "fusion", b"fusion", "limit", b"limit", "max_cost", b"max_cost", "no_log", b"no_log", "policy", b"policy", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
 
 Global___RetrievalOptions: _TypeAlias = RetrievalOptions  # noqa: Y015

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from router.errors import StoreUnavailable
 from router.filters import matches
 from router.retrieval.base import LinkedName, RetrievalRequest, Retrieved
+from router.retrieval.connection import Connection, connections
 from router.retrieval.passages import passage_evidence
 from router.retrieval.relation_paths import RelationPath
 from router.retrieval.walk import Guest, Walked, attraction, walk
@@ -17,7 +19,7 @@ from router.stores.base import PassageStore
 from router.stores.mirror import GraphMirror
 from router.stores.snapshot import GraphSnapshot
 from router.stores.vectors import PassageVectors
-from router.types import Chunk, Evidence, EvidenceKind, Provenance
+from router.types import Chunk, Evidence, EvidenceKind, PathStep, Provenance
 
 ENTITY_SEED = 0.5
 """Weight of a named entity that no passage is about, against 1 for a named title."""
@@ -82,21 +84,25 @@ class GraphRetriever:
         degraded = self._degraded(tenant)
         names = [name for name in request.probe.linked if snapshot.node(name.entity_id) is not None]
         paths = self._paths(snapshot, request)
-        seeds = _seeds(snapshot, names, paths)
+        connected = [] if request.query.filter else connections(snapshot, request.query.text, names)
+        seeds = _seeds(snapshot, names, paths, connected)
         if not seeds:
             return Retrieved((), degraded=degraded)
         guests = [Guest(path.id, (path.start.entity_id, *path.ends)) for path in paths]
+        guests += [Guest(one.id, (one.start.entity_id, one.end.entity_id)) for one in connected]
         settings = self._walk_settings
         draw = attraction(self._vectors, tenant, request.probe.asked, settings.question_sharpness)
         walked = walk(snapshot, seeds, settings.damping, settings, guests, draw)
         passages = await self._passages_of(walked, request)
-        facts = {path.id: path for path in paths}
-        masses = {**{chunk_id: mass for chunk_id, (_, mass) in passages.items()}, **{key: walked.guest_mass()[key] for key in facts}}
-        ranked = sorted(masses.items(), key=lambda item: (-item[1], item[0]))[: self._settings.candidates]
+        facts = {path.id: _Fact(path.start.name, path.text(snapshot), path.steps(snapshot)) for path in paths}
+        facts |= {one.id: _Fact(one.title, one.text, one.steps) for one in connected}
+        masses = {**{chunk_id: mass for chunk_id, (_, mass) in passages.items()}, **walked.guest_mass()}
+        # How two things are connected is asked for, and goes before the passages that it is made of.
+        masses |= dict.fromkeys((one.id for one in connected), max(masses.values(), default=0.0))
+        first = {one.id for one in connected}
+        ranked = sorted(masses.items(), key=lambda item: (-item[1], item[0] not in first, item[0]))[: self._settings.candidates]
         evidence = tuple(
-            self._fact(facts[item_id], snapshot, rank, mass)
-            if item_id in facts
-            else self._passage(passages[item_id][0], walked, rank, mass)
+            self._fact(item_id, facts[item_id], rank, mass) if item_id in facts else self._passage(passages[item_id][0], walked, rank, mass)
             for rank, (item_id, mass) in enumerate(ranked, start=1)
         )
         return Retrieved(evidence, seeds, {guest.id: guest.entity_ids for guest in guests}, degraded)
@@ -132,22 +138,33 @@ class GraphRetriever:
     def _passage(self, chunk: Chunk, walked: Walked, rank: int, mass: float) -> Evidence:
         return passage_evidence(chunk, Provenance(self._name, rank, mass, "walk", walked.path(chunk.id, NAMED)))
 
-    def _fact(self, path: RelationPath, snapshot: GraphSnapshot, rank: int, mass: float) -> Evidence:
+    def _fact(self, item_id: str, fact: _Fact, rank: int, mass: float) -> Evidence:
         return Evidence(
-            id=path.id,
+            id=item_id,
             kind=EvidenceKind.FACT,
-            title=path.start.name,
-            text=path.text(snapshot),
-            provenance=(Provenance(self._name, rank, mass, "walk", path.steps(snapshot)),),
+            title=fact.title,
+            text=fact.text,
+            provenance=(Provenance(self._name, rank, mass, "walk", fact.steps),),
         )
 
 
-def _seeds(snapshot: GraphSnapshot, names: Sequence[LinkedName], paths: Sequence[RelationPath]) -> dict[str, float]:
-    """Where the walk starts: passages about a named entity, the entity itself, and the relation paths the question asks for.
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """What the graph itself says: a relation path, or how two named things are connected."""
+
+    title: str
+    text: str
+    steps: tuple[PathStep, ...]
+
+
+def _seeds(
+    snapshot: GraphSnapshot, names: Sequence[LinkedName], paths: Sequence[RelationPath], connected: Sequence[Connection]
+) -> dict[str, float]:
+    """Where the walk starts: passages about a named entity, the entity itself, the relation paths and the connections asked for.
 
     A name weighs its probability times its rarity. As far as it is sure that passages are about it, they are the seeds; for the rest it
     is the entity, whose passages only mention it. Paths weigh together as much as the names when it is certain that the question asks
-    for one of them.
+    for one of them; connections too, and as much again the passages on their way.
     """
     seeds: dict[str, float] = {}
     for name in names:
@@ -162,4 +179,8 @@ def _seeds(snapshot: GraphSnapshot, names: Sequence[LinkedName], paths: Sequence
     total = sum(seeds.values())
     for path in paths:
         seeds[path.id] = total * path.probability
+    for one in connected:
+        seeds[one.id] = total / len(connected)
+        for chunk_id in one.chunk_ids:
+            seeds[chunk_id] = seeds.get(chunk_id, 0.0) + total / (len(connected) * len(one.chunk_ids))
     return seeds

@@ -124,31 +124,34 @@ class Walked:
         if any(step >= self.snapshot.size for step in nodes):
             return ()
         steps = [PathStep(QUESTION, tie, self.snapshot.label(nodes[0]))]
-        steps += [self._step(one, other) for one, other in pairwise(nodes)]
+        steps += [step_between(self.snapshot, one, other) for one, other in pairwise(nodes)]
         return tuple(step for step in steps if step.subject != step.object)
 
     def _id(self, node: int) -> str:
         chunks = len(self.snapshot.chunks)
         return self.snapshot.chunks[node].id if node < chunks else self.snapshot.entities[node - chunks].id
 
-    def _step(self, one: int, other: int) -> PathStep:
-        snapshot = self.snapshot
-        chunks = len(snapshot.chunks)
-        start, end = snapshot.label(one), snapshot.label(other)
-        if one < chunks and other < chunks:
-            if snapshot.chunks[one].document_id == snapshot.chunks[other].document_id:
-                return PathStep(start, "continues in" if snapshot.chunks[one].ordinal < snapshot.chunks[other].ordinal else "follows", end)
-            names = any(snapshot.mentions(one, subject) for subject in snapshot.subjects_of(other))
-            return PathStep(start, "mentions" if names else "is mentioned in", end)
-        if one < chunks:
-            return PathStep(start, "mentions" if snapshot.mentions(one, self._id(other)) else "is about", end)
-        if other < chunks:
-            return PathStep(start, "is mentioned in" if snapshot.mentions(other, self._id(one)) else "is the subject of", end)
-        pair = (self._id(one), self._id(other))
-        relation = snapshot.relations_between.get(pair)
-        if relation is not None:
-            return PathStep(start, relation, end)
-        return PathStep(end, snapshot.relations_between.get((pair[1], pair[0]), "is related to"), start)
+
+def step_between(snapshot: GraphSnapshot, one: int, other: int) -> PathStep:
+    """The edge between two neighbouring nodes, in words."""
+    chunks = len(snapshot.chunks)
+    start, end = snapshot.label(one), snapshot.label(other)
+    if one < chunks and other < chunks:
+        if snapshot.chunks[one].document_id == snapshot.chunks[other].document_id:
+            return PathStep(start, "continues in" if snapshot.chunks[one].ordinal < snapshot.chunks[other].ordinal else "follows", end)
+        names = any(snapshot.mentions(one, subject) for subject in snapshot.subjects_of(other))
+        return PathStep(start, "mentions" if names else "is mentioned in", end)
+    if one < chunks:
+        return PathStep(start, "mentions" if snapshot.mentions(one, snapshot.entities[other - chunks].id) else "is about", end)
+    if other < chunks:
+        return PathStep(
+            start, "is mentioned in" if snapshot.mentions(other, snapshot.entities[one - chunks].id) else "is the subject of", end
+        )
+    pair = (snapshot.entities[one - chunks].id, snapshot.entities[other - chunks].id)
+    relation = snapshot.relations_between.get(pair)
+    if relation is not None:
+        return PathStep(start, relation, end)
+    return PathStep(end, snapshot.relations_between.get((pair[1], pair[0]), "is related to"), start)
 
 
 def walk(

@@ -10,6 +10,7 @@ from itertools import combinations
 from router.errors import ConfigurationError
 from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
+from router.routing.budget import TOLERANCE
 from router.routing.features import Features, features
 from router.routing.overview import overview_asked
 from router.routing.rules import is_small_talk
@@ -34,6 +35,9 @@ class Choice:
     @property
     def utility(self) -> float:
         return self.quality - self.cost
+
+
+NOTHING = Choice(frozenset(), 0.0, 0.0)
 
 
 class LearnedPolicy:
@@ -62,7 +66,13 @@ class LearnedPolicy:
             reason = "the question is small talk or has no words: no source is needed"
             return RouteDecision(self.name, routes, reason, version=self.version)
         seen = features(query, probe)
-        choices = self.choices(seen, sources)
+        choices = [
+            choice for choice in self.choices(seen, sources) if caller.max_cost is None or choice.cost <= caller.max_cost + TOLERANCE
+        ]
+        if not choices:
+            reason = f"no source can be had for {caller.max_cost:g}"
+            routes = tuple(self._route(source, NOTHING, seen) for source in sources)
+            return RouteDecision(self.name, routes, reason, version=self.version, features=seen)
         overview = overview_asked(query)
         about_all = [choice for choice in choices if choice.kinds == {"graph"}] if overview is not None and overview.is_of_all else []
         best = about_all[0] if about_all else choices[0]

@@ -91,7 +91,7 @@ async def test_results_are_our_types() -> None:
         assert answer.notices == (Notice("QUOTED", "the answer is a quotation"),)
         assert {"embed", "route", "retrieve", "fuse", "generate", "first_token"} <= answer.timings.stages_s.keys()
         known = await client.list_policies()
-        assert (known.policies[0], known.sources) == (Policy("rules", "By rules.", 1), ("vector",))
+        assert (known.policies[0], known.sources) == (Policy("rules", "By rules.", 2), ("vector",))
         async with asyncio.timeout(10):
             while not (await client.health())[""]:  # noqa: ASYNC110 - polled over gRPC
                 await asyncio.sleep(0.01)

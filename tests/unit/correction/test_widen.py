@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,3 +37,12 @@ async def test_every_proposed_lookup_is_new_and_worth_its_price(
     change = await Widen().propose(state(expected, sorted(asked), carried))
     proposed = set() if change is None else {lookup.source for lookup in change.lookups}
     assert proposed == {name for name in PRICES if name not in asked and (1 - carried) * expected[name] - PRICES[name] > LEAST_GAIN}
+
+
+async def test_a_turn_keeps_to_the_budget_of_the_call() -> None:
+    asked = state({"vector": 0.3, "graph": 0.4, "web": 0.9}, ["vector"], 0.1)
+    bound = replace(asked, caller=replace(asked.caller, max_cost=0.05))
+    change = await Widen().propose(bound)
+    assert change is not None
+    assert change.sources == ("graph",)
+    assert await Widen().propose(replace(asked, caller=replace(asked.caller, max_cost=0.03))) is None

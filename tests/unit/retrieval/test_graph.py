@@ -10,6 +10,7 @@ import pytest
 from router.corpus.base import Triple
 from router.corpus.chunk import embedded_text
 from router.errors import StoreUnavailable
+from router.models.base import Recognised, RecognisedName
 from router.retrieval.base import Probe, RetrievalRequest
 from router.retrieval.graph import GraphRetriever
 from router.retrieval.linker import NameLinker, without_names
@@ -19,7 +20,7 @@ from router.stores.base import GraphBatch
 from router.stores.mirror import GraphMirror
 from router.stores.vectors import PassageVectors
 from router.testing.fakes import InMemoryGraphStore
-from router.types import NO_FILTER, Caller, Condition, Deadline, EvidenceKind, Filter, Query, TextPart
+from router.types import NO_FILTER, Caller, Condition, Deadline, EvidenceKind, Filter, Query, Span, TextPart
 from tests.unit.graphs import TENANT, mirror_of, passage
 
 CORPUS = (
@@ -149,3 +150,28 @@ async def test_a_deleted_document_leaves_no_trace(tmp_path) -> None:
     snapshot = await mirror.current(TENANT)
     assert snapshot.node("supplier") is None
     assert snapshot.content == await store.load(TENANT), "the mirror and the store agree"
+
+
+async def test_how_two_things_are_connected_is_evidence_of_its_own(ask) -> None:
+    found = await ask("How is Incident 12 connected to Jonas Weld?")
+    first = found.evidence[0]
+    assert first.kind is EvidenceKind.FACT
+    assert first.text == "Incident 12 and Jonas Weld: Incident 12 mentions Aster Foundry; Aster Foundry mentions Jonas Weld."
+    assert len(first.provenance[0].path) == 2
+    assert {item.id for item in found.evidence[1:4]} == {"incident", "supplier", "person"}
+    assert found.links[first.id]
+
+
+async def test_a_name_that_nothing_speaks_of_any_more_finds_nothing(tmp_path, embedder) -> None:
+    """It is in the graph, but a hub: no passage is reached from it."""
+    crowd = tuple(passage(f"p{number}", f"Page {number}", "Nordhelm Lockworks did it.") for number in range(30))
+    known = [Recognised((RecognisedName("Nordhelm Lockworks", "ORG", Span(0, 18)),), ())] * len(crowd)
+    mirror, passages, _ = await mirror_of(crowd, tmp_path, recognised=known)
+    vectors = PassageVectors(embedder.dimension)
+    retriever = GraphRetriever("graph", GraphSource(), WalkSettings(), mirror, vectors, passages, Database(last_seen=time.monotonic()))
+    linked = await NameLinker(mirror).link(TENANT, "What did Nordhelm Lockworks do?")
+    assert linked
+    probe = Probe((await embedder.embed(["?"]))[0], (), linked, is_recent=False, paths=())
+    query = Query((TextPart("What did Nordhelm Lockworks do?"),))
+    found = await retriever.search(RetrievalRequest(query, probe, Caller(TENANT, "r", Deadline.after(9)), 8))
+    assert found.evidence == ()
