@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,8 @@ import grpc
 import grpc.aio
 import pytest
 
+from router.correction.base import Change, Lookup, State, Verdict
+from router.correction.corrector import Corrector
 from router.errors import AllSourcesUnavailable, InvalidInput, ModelUnavailable, StoreUnavailable
 from router.pb import corpus_service_pb2 as corpus_pb
 from router.pb import policy_service_pb2 as policy_pb
@@ -19,7 +21,7 @@ from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, TablePolicy, small_engine
-from router.types import Caller, Notice, Query, Route, RouteDecision
+from router.types import Caller, Evidence, Notice, Query, Route, RouteDecision
 from tests.integration.grpc_service import PASSAGE, SmallApp, collected, failed, running
 from tests.unit.api.filled import unset_fields
 
@@ -33,7 +35,7 @@ class FullPolicy:
 
     async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
         routes = (Route(source.name, True, 0.75, "likely", expected_quality=0.5, cost=0.25, latency_s=0.125) for source in sources)
-        return RouteDecision(self.name, tuple(routes), "by table")
+        return RouteDecision(self.name, tuple(routes), "by table", version="7", features={"near_first": 0.5})
 
 
 class LostPolicy:
@@ -43,9 +45,22 @@ class LostPolicy:
         raise ModelUnavailable("the model is gone")
 
 
+class Doubting:
+    def judge(self, query: Query, probe: Probe, evidence: Sequence[Evidence]) -> Verdict:
+        return Verdict(0.25, "it is in doubt")
+
+
+class AskingOn:
+    """Puts one more question to the sources that were asked."""
+
+    async def propose(self, state: State) -> Change:
+        return Change("sub-questions", "a step is missing", tuple(Lookup("And when?", lookup.source) for lookup in state.made))
+
+
 def full_app() -> SmallApp:
     retrievers = {"vector": ListRetriever([PASSAGE]), "graph": ListRetriever([replace(PASSAGE, id="chunk-2")], degraded="12 s old")}
-    return SmallApp(engine=small_engine(retrievers, policies=[FullPolicy(), LostPolicy(), TablePolicy("table", {"vector": 1.0})]))
+    policies = [FullPolicy(), LostPolicy(), TablePolicy("table", {"vector": 1.0})]
+    return SmallApp(engine=small_engine(retrievers, policies=policies, corrector=Corrector(Doubting(), [AskingOn()], turns=1)))
 
 
 async def test_replies_set_every_field_of_their_messages() -> None:
@@ -54,6 +69,7 @@ async def test_replies_set_every_field_of_their_messages() -> None:
         route = await service.router.Route(router_pb.RouteRequest(query=QUESTION, all_policies=True))
         # `table` estimates no quality, cost or latency.
         unestimated = {f"alternatives.routes.{name}" for name in ("expected_quality", "cost", "latency_ms", "selected", "probability")}
+        unestimated |= {"alternatives.version", "alternatives.features"}
         assert set(unset_fields(route)) <= unestimated
         retrieved = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION))
         assert set(unset_fields(retrieved)) <= healthy | {"warnings"}
@@ -80,6 +96,16 @@ async def test_options_reach_the_engine() -> None:
     assert [(report.source, report.code, report.message) for report in reply.sources] == [("graph", pb.SOURCE_CODE_DEGRADED, "12 s old")]
     assert [item.id for item in reply.evidence] == ["chunk-2"]
     assert reply.decision.policy == "as asked"
+
+
+async def test_a_budget_reaches_the_engine() -> None:
+    async with running(full_app()) as service:
+        bound = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION, options=pb.RetrievalOptions(max_cost=0.3)))
+        nothing = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION, options=pb.RetrievalOptions(max_cost=0.0)))
+    assert [route.source for route in bound.decision.routes if route.selected] == ["graph"]
+    assert "left out for the budget of 0.3: vector" in bound.decision.reason
+    assert not any(route.selected for route in nothing.decision.routes)
+    assert not nothing.evidence
 
 
 async def test_a_stream_tells_decision_evidence_tokens_and_the_whole_answer_in_this_order() -> None:
@@ -201,6 +227,9 @@ WRONG_OPTIONS = [
     (pb.RetrievalOptions(limit=-1), "options.limit"),
     (pb.RetrievalOptions(limit=101), "options.limit"),
     (pb.RetrievalOptions(fusion="stir"), "options.fusion"),
+    (pb.RetrievalOptions(max_cost=-0.1), "options.max_cost"),
+    (pb.RetrievalOptions(max_cost=float("nan")), "options.max_cost"),
+    (pb.RetrievalOptions(max_cost=0.1, sources=["vector"]), "options.max_cost"),
 ]
 
 GOOD, BAD = policy_pb.VERDICT_HELPFUL, policy_pb.VERDICT_NOT_HELPFUL
