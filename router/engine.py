@@ -211,12 +211,13 @@ class Engine:
         if down := [report for report in all_found.reports.values() if report.source not in all_found.results]:
             raise AllSourcesUnavailable(f"{down[0].source}: {down[0].message}", retry_after_s=1.0)
         compared = []
-        limit = options.limit or self._settings.limit
         for chosen in sets:
             found = _Findings(dict.fromkeys(chosen, 1.0), {name: all_found.results[name] for name in chosen})
-            evidence = await self._ranked(call, probe, found, limit) if chosen else []
+            evidence = await self._ranked(call, probe, found) if chosen else []
             reports = tuple(all_found.reports[name] for name in chosen)
-            compared.append(Retrieval(_as_asked(self._profiles, chosen), tuple(evidence[:limit]), reports, call.watch.timings()))
+            compared.append(
+                Retrieval(_as_asked(self._profiles, chosen), tuple(evidence[: self._limit(call)]), reports, call.watch.timings())
+            )
         return probe, compared
 
     async def answer(self, query: Query, options: Options, caller: Caller) -> AsyncIterator[AnswerEvent]:
@@ -270,7 +271,6 @@ class Engine:
         return replace(decision, latency_s=call.watch.stages_s["route"])
 
     async def _gather(self, call: _Call, probe: Probe, decision: RouteDecision) -> Retrieval:
-        limit = call.options.limit or self._settings.limit
         found = _Findings(decision.trust)
         await self._look_up(call, probe, [Lookup(call.query.text, source) for source in decision.selected], found)
         if found.reports and not found.results:
@@ -279,15 +279,15 @@ class Engine:
                 + "; ".join(f"{report.source}: {report.message}" for report in found.reports.values()),
                 retry_after_s=1.0,
             )
-        evidence = await self._ranked(call, probe, found, limit)
+        evidence = await self._ranked(call, probe, found)
         # Without a chosen source nothing is to be found; so there is nothing to correct either.
         for _ in range(self._corrector.turns if decision.selected else 0):
             if not await self._correct(call, probe, decision, found, evidence):
                 break
-            evidence = await self._ranked(call, probe, found, limit)
+            evidence = await self._ranked(call, probe, found)
         return Retrieval(
             decision,
-            tuple(evidence[:limit]),
+            tuple(evidence[: self._limit(call)]),
             tuple(found.reports.values()),
             call.watch.timings(),
             (*call.notices, *found.notices),
@@ -311,9 +311,9 @@ class Engine:
             found.reports = merged_reports(found.reports, reports)
         found.made.update(lookups)
 
-    async def _ranked(self, call: _Call, probe: Probe, found: _Findings, limit: int) -> list[Evidence]:
+    async def _ranked(self, call: _Call, probe: Probe, found: _Findings) -> list[Evidence]:
         with call.watch.stage("fuse"):
-            evidence = await self._fuse(call, probe, found.results, found.trust, limit)
+            evidence = await self._fuse(call, probe, found)
         if self.reranker is not None and evidence:
             with call.watch.stage("rerank"):
                 evidence = await self.reranker.rerank(RerankRequest(call.query, probe, call.caller, evidence))
@@ -344,7 +344,7 @@ class Engine:
                 return replace(retrieval, notices=(*retrieval.notices, Notice("NOT_WIDENED", f"passages are not widened: {error.message}")))
 
     async def _ask_sources(self, call: _Call, probe: Probe, names: Sequence[str]) -> tuple[dict[str, Retrieved], tuple[SourceReport, ...]]:
-        request = RetrievalRequest(call.query, probe, call.caller, call.options.limit or self._settings.limit)
+        request = RetrievalRequest(call.query, probe, call.caller, self._limit(call))
         # run_source never raises (except when cancelled), so one source cannot take the others down.
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -355,13 +355,14 @@ class Engine:
         results = {report.source: retrieved for retrieved, report in outcomes if retrieved is not None}
         return results, tuple(report for _, report in outcomes)
 
-    async def _fuse(
-        self, call: _Call, probe: Probe, results: Mapping[str, Retrieved], trust: Mapping[str, float], limit: int
-    ) -> list[Evidence]:
+    async def _fuse(self, call: _Call, probe: Probe, found: _Findings) -> list[Evidence]:
         fusion = self._fusions[call.options.fusion or self._default_fusion]
-        kinds = {name: self.sources[name].profile.kind for name in results}
-        candidates = max(limit + SPARE, self.reranker.candidates if self.reranker is not None else 0)
-        return await fusion.fuse(FusionRequest(call.caller.tenant, results, trust, kinds, call.query.filter, candidates, probe))
+        kinds = {name: self.sources[name].profile.kind for name in found.results}
+        candidates = max(self._limit(call) + SPARE, self.reranker.candidates if self.reranker is not None else 0)
+        return await fusion.fuse(FusionRequest(call.caller.tenant, found.results, found.trust, kinds, call.query.filter, candidates, probe))
+
+    def _limit(self, call: _Call) -> int:
+        return call.options.limit or self._settings.limit
 
     async def _admit(self, query: Query, options: Options, caller: Caller) -> _Call:
         check_query(query)

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 
-import Stemmer
 from bm25s.stopwords import STOPWORDS_EN
 
 from router.correction.base import Verdict
 from router.names import folded
 from router.retrieval.base import Probe
+from router.stems import stem
 from router.types import Evidence, EvidenceKind, Query
 
 WEIGHTS = "judge.json"
@@ -72,17 +72,11 @@ def judged(query: Query, probe: Probe, evidence: Sequence[Evidence]) -> dict[str
 
 
 def _stems(text: str) -> set[str]:
-    return {stem for word in _words(text) if (stem := _stem(word))}
+    return {stem(word) for word in _words(text)}
 
 
 def _words(text: str) -> set[str]:
     return {word for word in "".join(c if c.isalnum() else " " for c in folded(text).casefold()).split() if word not in _STOP_WORDS}
-
-
-@lru_cache(maxsize=50_000)
-def _stem(word: str) -> str:
-    stem: str = Stemmer.Stemmer("english").stemWord(word)  # holds a buffer: one per thread
-    return stem
 
 
 @lru_cache(maxsize=1)

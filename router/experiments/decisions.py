@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from router.engine import Engine
 from router.errors import RouterError
 from router.experiments.dataset import Question
 from router.experiments.retrieval import caller
-from router.experiments.utilities import SourceSet
 from router.models.usage import metered
 from router.retrieval.base import Probe
 from router.routing.base import RoutingPolicy, SourceProfile
+from router.routing.source_sets import SourceSet
 from router.types import Query, TextPart
 
 
@@ -70,7 +70,7 @@ async def decide_all(
         query = Query((TextPart(question.text),))
         probe = await engine.probe(query, caller())
         if not sees_corpus:
-            probe = replace(probe, nearest=None, linked=None, unnamed=None)
+            probe = Probe(probe.vector, None, None, probe.is_recent)
         for name, candidate in candidates.items():
             if number == 0:
                 await _decide(candidate, query, probe)  # what is loaded at the first use is nobody's latency

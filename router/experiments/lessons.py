@@ -10,10 +10,10 @@ from router.engine import Engine, Options
 from router.experiments.dataset import Question
 from router.experiments.metrics import carries
 from router.experiments.retrieval import caller
-from router.experiments.utilities import sensible_sets
 from router.experiments.value_training import Example
 from router.routing.features import features
 from router.routing.learned import Kinds
+from router.routing.source_sets import source_sets
 from router.types import Query, TextPart
 
 
@@ -40,7 +40,7 @@ async def lessons(engine: Engine, dataset: str, questions: Sequence[Question], k
         AllSourcesUnavailable: A source could not serve.
     """
     kind = {name: source.profile.kind for name, source in engine.sources.items()}
-    sets = [tuple(name for name in engine.sources if name in chosen) for chosen in sensible_sets(list(engine.sources)) if chosen]
+    sets = [tuple(name for name in engine.sources if name in chosen) for chosen in source_sets(list(engine.sources), least=1)]
     learned: list[Lesson] = []
     for question in questions:
         if question.gold or question.answers:

@@ -16,7 +16,8 @@ from router.experiments.comparison import paired_difference
 from router.experiments.dataset import Question
 from router.experiments.decisions import Decided
 from router.experiments.metrics import mean, percentile
-from router.experiments.utilities import FREE, LLMPrice, Outcome, SourceSet, UtilityTable, sensible_sets, set_name
+from router.experiments.utilities import FREE, LLMPrice, Outcome, UtilityTable, set_name
+from router.routing.source_sets import SourceSet, source_sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Run:
 
 def fixed_runs(sources: Sequence[str], questions: Sequence[Question]) -> list[Run]:
     """Always asking the same set."""
-    sets = [(chosen, "+".join(source for source in sources if source in chosen) or "none") for chosen in sensible_sets(sources)]
+    sets = [(chosen, "+".join(source for source in sources if source in chosen) or "none") for chosen in source_sets(sources)]
     return [Run(f"always {name}", {question.id: Decided(chosen) for question in questions}, is_fixed=True) for chosen, name in sets]
 
 

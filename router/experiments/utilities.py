@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +25,16 @@ from router.experiments.metrics import carries, documents, has_answer, telling
 from router.experiments.retrieval import caller
 from router.experiments.scratch import FORMAT as CORPUS_FORMAT
 from router.models.usage import metered
+from router.routing.source_sets import SourceSet, source_sets
 from router.settings import Settings
 from router.types import Query, Retrieval, SourceCode, TextPart
 
-MAX_SOURCES = 5
-"""Above this the number of sets explodes; only single sources, pairs and all are run."""
 FORMAT = 1
 """Raise it when the meaning of a column changes."""
 KEY = b"graphrag-router"
 """Of the metadata in the Parquet file."""
 MAX_NAMED = 5
 """Differing settings that an error names."""
-
-SourceSet = frozenset[str]
 
 SCHEMA = pa.schema(
     [
@@ -160,12 +156,6 @@ class UtilityTable:
         return counts
 
 
-def sensible_sets(sources: Sequence[str]) -> list[SourceSet]:
-    """No source, each alone, and every combination."""
-    sizes = range(len(sources) + 1) if len(sources) <= MAX_SOURCES else (0, 1, 2, len(sources))
-    return [frozenset(chosen) for size in sizes for chosen in combinations(sources, size)]
-
-
 def set_name(chosen: SourceSet) -> str:
     return "+".join(sorted(chosen))
 
@@ -198,7 +188,7 @@ async def measure_sets(engine: Engine, made: Made, questions: Sequence[Question]
     Raises:
         AllSourcesUnavailable: A source that was asked alone could not serve.
     """
-    sets = [chosen for chosen in sensible_sets(list(engine.sources)) if chosen]
+    sets = source_sets(list(engine.sources), least=1)
     measurable = [question for question in questions if question.gold or question.answers]
     outcomes: dict[str, Mapping[SourceSet, Outcome]] = {}
     for question in measurable[:1]:

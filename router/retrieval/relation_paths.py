@@ -222,7 +222,7 @@ class Neighbourhood:
                             reached[(*chain, hop)].update(others)
             for chain, ends in reached.items():
                 self._ends[chain[-1]].update(sorted(ends)[:SAMPLE])
-                ends.difference_update({self._start}, _siblings_of(chain, chains))
+                ends.difference_update({self._start}, _came_from(chain, chains))
             reached = {chain: ends for chain, ends in reached.items() if ends}
             chains |= reached
             frontier = {chain: ends for chain, ends in reached.items() if reading.is_conceivable(chain)}
@@ -341,8 +341,8 @@ class _Reading:
         return int(np.count_nonzero(np.diff(places) > 1)) + 1
 
 
-def _siblings_of(chain: Chain, ends: Mapping[Chain, set[str]]) -> set[str]:
-    """Going straight back the same relation finds the siblings of those that it came from, never those themselves."""
+def _came_from(chain: Chain, ends: Mapping[Chain, set[str]]) -> set[str]:
+    """Where a chain that goes straight back has been before: the same relation finds the siblings of those, never those themselves."""
     return ends.get(chain[:-2], set()) if len(chain) > 1 and _goes_back(chain[-2], chain[-1]) else set()
 
 

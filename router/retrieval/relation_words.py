@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from itertools import takewhile
 
 import numpy as np
-import Stemmer
 from numpy.typing import NDArray
 
+from router.stems import stem
 from router.types import Vector
 
 SHARPNESS = 18.0
@@ -84,12 +83,6 @@ def share_stem(word: str, part: str) -> bool:
     inner = part[: max(_LEAST_STEM, len(part) - _LONGEST_ENDING)]
     if len(inner) >= _LEAST_STEM and inner in word:
         return True
-    one, other = _stem(word), _stem(part)
+    one, other = stem(word), stem(part)
     common = sum(1 for _ in takewhile(lambda letters: letters[0] == letters[1], zip(one, other, strict=False)))
     return common >= max(3, _COMMON_LETTERS * min(len(one), len(other)))
-
-
-@lru_cache(maxsize=10_000)
-def _stem(word: str) -> str:
-    stem: str = Stemmer.Stemmer("english").stemWord(word)  # holds a buffer: one per thread
-    return stem

@@ -8,7 +8,7 @@ Three parts, each of use alone:
   time the one with the best prospects (LinUCB: Li, Chu, Langford and Schapire, *A Contextual-Bandit Approach to Personalized News Article
   Recommendation*, WWW 2010, algorithm 1) and half of the time any, so that every set keeps a probability above 0 and what the log says of
   other policies can be trusted (`router/experiments/off_policy.py`).
-* `LearnedPolicy` uses what was learned: it departs from another policy's choice only for a set that is better by more than chance.
+* `CautiousPolicy` uses what was learned: it departs from another policy's choice only for a set that is better by more than chance.
 
 LinUCB and not Thompson sampling (Agrawal and Goyal, *Thompson Sampling for Contextual Bandits with Linear Payoffs*, ICML 2013): the
 probability with which a sampled model prefers a set has no closed form, and the log needs it exactly.
@@ -20,7 +20,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +28,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from router.errors import Conflict, InvalidInput
 from router.retrieval.base import Probe
 from router.routing.base import RoutingPolicy, SourceProfile
+from router.routing.source_sets import SourceSet, source_sets
 from router.types import Caller, Query, RouteDecision
 
 Values = NDArray[np.float64]
-SourceSet = frozenset[str]
 Features = Callable[[Query, Probe], Mapping[str, float]]
 """What the learner sees of a question: always the same names, values around 0 to 1."""
 
@@ -46,8 +45,6 @@ CAUTION = 1.0
 """Standard deviations by which a set must be better before it takes the place of the other policy's choice."""
 EXPLORED_TRUST = 0.5
 """Least trust in a source that is tried: with the little that its policy gives to what it does not choose, trying it would show nothing."""
-MAX_SOURCES = 5
-"""Above this there are too many sets for each to be tried often enough (the same as in `eval routing`)."""
 FORMAT = 1
 """Of the saved state."""
 
@@ -259,7 +256,7 @@ class BanditPolicy:
         """
         decision = await self._base.decide(query, probe, sources, caller)
         chosen = frozenset(decision.selected)
-        others = [other for other in source_sets(sources, self._least_sources) if other != chosen]
+        others = [other for other in source_sets([source.name for source in sources], self._least_sources) if other != chosen]
         if not others:
             return replace(decision, policy=self.name, reason=f"{decision.policy} decided: {decision.reason}", propensity=1.0)
         # Before chance decides, so that features which do not fit fail at once and not in one call of ten.
@@ -275,7 +272,7 @@ class BanditPolicy:
         return _instead(others[place], decision, reason, self.name, propensity)
 
 
-class LearnedPolicy:
+class CautiousPolicy:
     """Takes the base policy's choice, unless the rewards say with some certainty that another set is better.
 
     Caution as in conservative bandits (Wu, Shariff, Lattimore and Szepesvári, *Conservative Bandits*, ICML 2016), in its simplest form:
@@ -307,7 +304,11 @@ class LearnedPolicy:
         """
         decision = await self._base.decide(query, probe, sources, caller)
         chosen = frozenset(decision.selected)
-        others = [other for other in source_sets(sources, self._least_sources) if other != chosen and self._rewards.decisions(other)]
+        others = [
+            other
+            for other in source_sets([source.name for source in sources], self._least_sources)
+            if other != chosen and self._rewards.decisions(other)
+        ]
         predictions = _predictions(self._rewards, self._features(query, probe), [chosen, *others])
         kept = predictions[chosen]
 
@@ -321,13 +322,6 @@ class LearnedPolicy:
         expected = f"{_named(better)} {predictions[better].mean:.2f} and {_named(chosen)} {kept.mean:.2f}"
         reason = f"by the feedback so far, {expected} are to be expected; {decision.policy} chose the latter"
         return _instead(better, decision, reason, self.name)
-
-
-def source_sets(sources: Sequence[SourceProfile], least: int) -> list[SourceSet]:
-    """Every set of at least so many of the sources, smallest first; of more than `MAX_SOURCES` only none, each, the pairs and all."""
-    names = [source.name for source in sources]
-    sizes = range(len(names) + 1) if len(names) <= MAX_SOURCES else (0, 1, 2, len(names))
-    return [frozenset(chosen) for size in sizes if size >= least for chosen in combinations(names, size)]
 
 
 def exploration(count: int, favourite: int) -> Values:

@@ -7,9 +7,7 @@ from dataclasses import replace
 from router.errors import RouterError
 from router.retrieval.base import Probe
 from router.routing.base import RoutingPolicy, SourceProfile
-from router.routing.features import features
 from router.routing.learned import LearnedPolicy
-from router.routing.rules import is_small_talk
 from router.types import Caller, Query, RouteDecision
 
 
@@ -32,9 +30,8 @@ class CascadePolicy:
     async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
         """A language model that fails leaves the decision of `learned`, whose reason then says so."""
         decision = replace(await self._learned.decide(query, probe, sources, caller), policy=self.name)
-        if is_small_talk(query.text):
-            return decision
-        choices = self._learned.choices(features(query, probe), sources)
+        # Without features it has decided without weighing anything: small talk.
+        choices = self._learned.choices(decision.features, sources, caller.max_cost) if decision.features else []
         if len(choices) < 2 or choices[0].utility - choices[1].utility >= self._margin:
             return decision
         try:

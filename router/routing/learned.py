@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
 
 from router.errors import ConfigurationError
 from router.retrieval.base import Probe
@@ -13,12 +12,13 @@ from router.routing.base import SourceProfile
 from router.routing.budget import TOLERANCE
 from router.routing.features import Features, features
 from router.routing.overview import overview_asked
-from router.routing.rules import is_small_talk
+from router.routing.rules import is_small_talk, small_talk_decision
+from router.routing.source_sets import SourceSet, source_sets
 from router.routing.value import ValueModel
 from router.types import Caller, Query, Route, RouteDecision
 
-Kinds = frozenset[str]
-
+Kinds = SourceSet
+"""Kinds of sources, of which a set shares one estimate."""
 REASONS = 3
 """Features named in a reason."""
 
@@ -62,13 +62,9 @@ class LearnedPolicy:
     async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
         """Raises ConfigurationError when a source is of a kind that the model has not learned."""
         if is_small_talk(query.text):
-            routes = tuple(Route(source.name, False, 0.02, "small talk needs no source", cost=source.cost) for source in sources)
-            reason = "the question is small talk or has no words: no source is needed"
-            return RouteDecision(self.name, routes, reason, version=self.version)
+            return replace(small_talk_decision(self.name, sources), version=self.version)
         seen = features(query, probe)
-        choices = [
-            choice for choice in self.choices(seen, sources) if caller.max_cost is None or choice.cost <= caller.max_cost + TOLERANCE
-        ]
+        choices = self.choices(seen, sources, caller.max_cost)
         if not choices:
             reason = f"no source can be had for {caller.max_cost:g}"
             routes = tuple(self._route(source, NOTHING, seen) for source in sources)
@@ -80,8 +76,8 @@ class LearnedPolicy:
         reason = _summary(best, choices, is_overview=bool(about_all))
         return RouteDecision(self.name, routes, reason, version=self.version, features=seen)
 
-    def choices(self, seen: Features, sources: Sequence[SourceProfile]) -> list[Choice]:
-        """Every set of the sources' kinds, the one of greatest utility first; of equals the cheaper."""
+    def choices(self, seen: Features, sources: Sequence[SourceProfile], max_cost: float | None = None) -> list[Choice]:
+        """Every set of the sources' kinds that may be paid, the one of greatest utility first; of equals the cheaper."""
         unknown = sorted({source.kind for source in sources} - self._model.kinds)
         if unknown:
             raise ConfigurationError(f"the model of `learned` has not learned sources of kind {unknown[0]!r}", field="routing.policies")
@@ -89,9 +85,10 @@ class LearnedPolicy:
         chance = {kind: self._model.quality(kind, seen) for kind in price}
         choices = [
             Choice(kinds, 1.0 - math.prod(1.0 - chance[kind] for kind in kinds), sum(price[kind] for kind in kinds))
-            for kinds in _sets(price)
+            for kinds in source_sets(sorted(price), least=1)
         ]
-        return sorted(choices, key=lambda choice: (-choice.utility, choice.cost, sorted(choice.kinds)))
+        payable = [choice for choice in choices if max_cost is None or choice.cost <= max_cost + TOLERANCE]
+        return sorted(payable, key=lambda choice: (-choice.utility, choice.cost, sorted(choice.kinds)))
 
     def _route(self, source: SourceProfile, best: Choice, seen: Features) -> Route:
         probability = self._model.quality(source.kind, seen)
@@ -104,11 +101,6 @@ def _prices(sources: Iterable[SourceProfile]) -> Mapping[str, float]:
     for source in sources:
         price[source.kind] = price.get(source.kind, 0.0) + source.cost
     return price
-
-
-def _sets(kinds: Iterable[str]) -> list[Kinds]:
-    names = sorted(kinds)
-    return [frozenset(some) for size in range(1, len(names) + 1) for some in combinations(names, size)]
 
 
 def _summary(best: Choice, choices: Sequence[Choice], *, is_overview: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.retrieval.base import Probe
@@ -66,8 +66,7 @@ class RulesPolicy:
 
     async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
         if is_small_talk(query.text):
-            routes = tuple(Route(source.name, False, 0.02, "small talk needs no source", cost=source.cost) for source in sources)
-            return RouteDecision(self.name, routes, "the question is small talk or has no words: no source is needed")
+            return small_talk_decision(self.name, sources)
         seen = _Seen.of(query, probe)
         judged = [_JUDGES[source.kind](seen) for source in sources]
         likeliest = max(probability for probability, _ in judged)
@@ -82,6 +81,12 @@ def is_small_talk(text: str) -> bool:
     """Whether nothing is asked that a source could answer: greetings and the like only, or no letter and no digit at all."""
     text = " ".join(text.replace("’", "'").split())
     return _SMALL_TALK.fullmatch(text) is not None or not any(character.isalnum() for character in text)
+
+
+def small_talk_decision(policy: str, sources: Sequence[SourceProfile]) -> RouteDecision:
+    """No source, for what `is_small_talk`."""
+    routes = tuple(Route(source.name, False, 0.02, "small talk needs no source", cost=source.cost) for source in sources)
+    return RouteDecision(policy, routes, "the question is small talk or has no words: no source is needed")
 
 
 def asks_relations(text: str) -> bool:

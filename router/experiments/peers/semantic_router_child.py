@@ -16,10 +16,11 @@ import platformdirs
 
 from router.errors import ConfigurationError, InternalError, InvalidInput, Unavailable
 from router.experiments.dataset import Question
-from router.experiments.utilities import SourceSet, set_name
+from router.experiments.utilities import set_name
 from router.models.base import Embedder
 from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
+from router.routing.source_sets import SourceSet
 from router.types import Caller, Query, Route, RouteDecision, Vector
 
 UTTERANCES = 20

@@ -9,9 +9,9 @@ from typing import Any
 
 from router.errors import InvalidInput, MissingExtra
 from router.experiments.dataset import Question
-from router.experiments.utilities import SourceSet
 from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
+from router.routing.source_sets import SourceSet
 from router.types import Caller, Query, Route, RouteDecision
 
 FOLDS = 5

@@ -16,11 +16,11 @@ from router.experiments.utilities import (
     UtilityTable,
     measure_sets,
     read_table,
-    sensible_sets,
     set_name,
     shaping,
     write_table,
 )
+from router.routing.source_sets import source_sets
 from router.settings import OpenAILLM, Settings
 from router.testing.engine import ListRetriever, small_engine
 from router.types import Evidence, EvidenceKind, Provenance
@@ -147,5 +147,5 @@ def test_neither_prices_nor_who_decides_shape_the_evidence() -> None:
 
 
 def test_many_sources_are_run_alone_in_pairs_and_together() -> None:
-    assert len(sensible_sets("abc")) == 8
-    assert {len(chosen) for chosen in sensible_sets("abcdef")} == {0, 1, 2, 6}
+    assert len(source_sets("abc")) == 8
+    assert {len(chosen) for chosen in source_sets("abcdef")} == {0, 1, 2, 6}

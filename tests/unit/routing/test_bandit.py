@@ -20,15 +20,15 @@ from router.routing.bandit import (
     GUIDED,
     NOISE,
     BanditPolicy,
-    LearnedPolicy,
+    CautiousPolicy,
     LinearRewards,
     exploration,
-    source_sets,
 )
 from router.routing.base import SourceProfile
 from router.routing.chain import PolicyChain
 from router.routing.fixed import FixedPolicy
 from router.routing.rules import RulesPolicy
+from router.routing.source_sets import source_sets
 from tests.unit.routing.questions import SOURCES, caller, probe, question
 
 SEEDS = 100
@@ -179,11 +179,15 @@ def test_exploration_is_a_distribution_without_zeros(count: int, data) -> None:
     assert probabilities.argmax() == favourite
 
 
+def names(sources) -> list[str]:
+    return [source.name for source in sources]
+
+
 def test_sets_are_all_or_of_many_sources_the_plain_ones() -> None:
-    assert source_sets(SIMULATED, 0) == list(ACTIONS)
-    assert source_sets(SIMULATED, 1) == list(ACTIONS[1:])
+    assert source_sets(names(SIMULATED), 0) == list(ACTIONS)
+    assert source_sets(names(SIMULATED), 1) == list(ACTIONS[1:])
     six = [SourceProfile(str(number), "vector", "", 0.0) for number in range(6)]
-    assert len(source_sets(six, 0)) == 1 + 6 + 15 + 1
+    assert len(source_sets(names(six), 0)) == 1 + 6 + 15 + 1
 
 
 async def test_propensities_are_what_happens() -> None:
@@ -192,7 +196,7 @@ async def test_propensities_are_what_happens() -> None:
     decisions = [await decide(policy) for _ in range(8_000)]
     counts = Counter(frozenset(decision.selected) for decision in decisions)
     propensities = {frozenset(decision.selected): decision.propensity for decision in decisions}
-    assert set(counts) == set(source_sets(SOURCES, 1))
+    assert set(counts) == set(source_sets(names(SOURCES), 1))
     assert propensities[VECTOR] == 0.6
     assert sum(propensities.values()) == pytest.approx(1.0)
     for action, count in counts.items():
@@ -259,7 +263,7 @@ async def test_a_seed_replays_its_decisions() -> None:
 
 
 @pytest.mark.parametrize("make", [lambda rewards: BanditPolicy(RulesPolicy(), rewards, constant, np.random.default_rng(0)),
-                                  lambda rewards: LearnedPolicy(RulesPolicy(), rewards, constant)])  # fmt: skip
+                                  lambda rewards: CautiousPolicy(RulesPolicy(), rewards, constant)])  # fmt: skip
 async def test_features_that_were_not_learned_from_are_a_conflict_at_every_call(make) -> None:
     policy = make(LinearRewards(("cosine", "length")))
     for _ in range(5):
@@ -275,7 +279,7 @@ async def test_a_base_that_cannot_decide_is_not_covered_up() -> None:
         async def decide(self, query, probe, sources, caller):
             raise ModelUnavailable("nobody answers")
 
-    for policy in (BanditPolicy(Gone(), taught([]), constant, np.random.default_rng(0)), LearnedPolicy(Gone(), taught([]), constant)):
+    for policy in (BanditPolicy(Gone(), taught([]), constant, np.random.default_rng(0)), CautiousPolicy(Gone(), taught([]), constant)):
         with pytest.raises(ModelUnavailable):
             await decide(policy)
 
@@ -291,17 +295,17 @@ def test_epsilon_is_a_probability_below_1(epsilon: float) -> None:
 
 
 async def test_too_little_feedback_leaves_the_base_policy() -> None:
-    decision, base = await decide(LearnedPolicy(RulesPolicy(), taught([(0.5, 1.0, WEB, 1.0)]), constant)), await decide(RulesPolicy())
+    decision, base = await decide(CautiousPolicy(RulesPolicy(), taught([(0.5, 1.0, WEB, 1.0)]), constant)), await decide(RulesPolicy())
     assert (decision.routes, decision.policy) == (base.routes, "learned")
     assert decision.reason.startswith("nothing is surely better; rules decided: ")
 
 
 async def test_enough_feedback_takes_over() -> None:
     rewards = taught([(0.5, 1.0, VECTOR, 0.1)] * 30 + [(0.5, 1.0, WEB, 0.9)] * 30)
-    decision = await decide(LearnedPolicy(RulesPolicy(), rewards, constant))
+    decision = await decide(CautiousPolicy(RulesPolicy(), rewards, constant))
     assert decision.selected == ("web",)
     assert decision.reason == "by the feedback so far, web 0.89 and vector 0.10 are to be expected; rules chose the latter"
-    assert (await decide(LearnedPolicy(RulesPolicy(), rewards, constant, caution=20 * CAUTION))).selected == ("vector",)
+    assert (await decide(CautiousPolicy(RulesPolicy(), rewards, constant, caution=20 * CAUTION))).selected == ("vector",)
 
 
 # --- on the simulation ---
@@ -316,7 +320,7 @@ async def run(
         return sim.features[query.text]
 
     rewards = LinearRewards(FEATURES)
-    learned = LearnedPolicy(FixedPolicy(("vector",)), rewards, features, least_sources=0)
+    learned = CautiousPolicy(FixedPolicy(("vector",)), rewards, features, least_sources=0)
     policy = BanditPolicy(learned, rewards, features, random, epsilon=epsilon, least_sources=0)
     log: list[LoggedDecision[str]] = []
     for _ in range(decisions):
