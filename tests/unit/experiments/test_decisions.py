@@ -64,3 +64,25 @@ async def test_without_a_corpus_the_probe_says_that_it_could_not_look() -> None:
     seeing = await decide_all(engine, candidates, QUESTIONS, lambda: None)
     assert blind["rules"]["0"].chosen == {"vector"}
     assert blind["rules"]["0"].probabilities["vector"] > seeing["rules"]["0"].probabilities["vector"]  # there: no passages at all
+
+
+class SeeingPolicy:
+    """Keeps what it was shown."""
+
+    name = "seeing"
+
+    def __init__(self) -> None:
+        self.shown: list[Probe] = []
+
+    async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
+        self.shown.append(probe)
+        return RouteDecision(self.name, (), "")
+
+
+async def test_a_blind_probe_is_blind_to_all_of_the_corpus() -> None:
+    seeing = SeeingPolicy()
+    await decide_all(
+        small_engine({"vector": ListRetriever()}), {"s": Candidate(seeing, SOURCES)}, QUESTIONS, lambda: None, sees_corpus=False
+    )
+    shown = seeing.shown[0]
+    assert (shown.nearest, shown.linked, shown.unnamed, shown.words, shown.coverage, shown.paths) == (None,) * 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from router.errors import ConfigurationError, ModelUnavailable
 from router.retrieval.base import Nearest, Probe
 from router.routing.base import SourceProfile
 from router.routing.cascade import CascadePolicy
-from router.routing.features import MEANINGS
+from router.routing.features import MEANINGS, features
 from router.routing.learned import LearnedPolicy
 from router.routing.value import open_model
 from router.types import Route, RouteDecision
@@ -119,6 +120,18 @@ async def test_a_cascade_asks_the_model_only_where_it_is_close() -> None:
     decision = await CascadePolicy(POLICY, close, margin=1.0).decide(ASKED, SEEN, SOURCES, caller())
     assert (decision.policy, decision.selected, close.asked) == ("cascade", ("graph",), 1)
     assert "it plans" in decision.reason
+
+
+async def test_a_cascade_weighs_only_what_may_be_paid() -> None:
+    model = Deciding()
+    poor = replace(caller(), max_cost=0.02)
+    payable = POLICY.choices(features(ASKED, SEEN), SOURCES, poor.max_cost)
+    assert {choice.kinds for choice in payable} == {frozenset(["vector"]), frozenset(["graph"])}
+    margin = payable[0].utility - payable[1].utility
+    await CascadePolicy(POLICY, model, margin=margin * 0.99).decide(ASKED, SEEN, SOURCES, poor)
+    assert model.asked == 0
+    await CascadePolicy(POLICY, model, margin=margin * 1.01).decide(ASKED, SEEN, SOURCES, poor)
+    assert model.asked == 1
 
 
 async def test_a_cascade_without_its_model_goes_on_and_says_so() -> None:
