@@ -85,5 +85,5 @@ def _names_recent_date(words: str, today: date) -> bool:
         return True
     months = [(int(year), _MONTHS.index(month) + 1) for month, year in _MONTH_OF_YEAR.findall(words)]
     months += [(int(year), int(month)) for year, month in _ISO_DATE.findall(words) if 1 <= int(month) <= 12 and int(year) > 0]
-    earliest = today - JUST_PAST
+    earliest = today - min(JUST_PAST, today - date.min)
     return any((earliest.year, earliest.month) < month <= (today.year + FAR_AHEAD, 12) for month in months)
