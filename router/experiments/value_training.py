@@ -136,20 +136,23 @@ def _table(examples: Sequence[Example], shapes: Mapping[str, FeatureShape]) -> F
     )
 
 
+def in_parts(rows: Floats, quality: Floats) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """Rows, whether they are carried, and weights: what is half carried counts half as carried and half as not."""
+    weight = np.concatenate([quality, 1 - quality])
+    used = weight > 0
+    return np.vstack([rows, rows])[used], np.repeat([True, False], len(rows))[used], weight[used]
+
+
 def _fit(rows: Floats, quality: Floats, shapes: Mapping[str, FeatureShape], strength: float) -> KindWeights:
     regression = _regression()
     middle, scale = rows.mean(axis=0), rows.std(axis=0) + 1e-6
     standard = (rows - middle) / scale
-    # A question half carried counts half as one that is and half as one that is not.
-    table = np.vstack([standard, standard])
-    carried = np.repeat([True, False], len(rows))
-    weight = np.concatenate([quality, 1 - quality])
-    used = weight > 0
-    if len(np.unique(carried[used])) < 2:
+    table, carried, weight = in_parts(standard, quality)
+    if len(np.unique(carried)) < 2:
         # It carried all or none: the rule of succession, whatever the question.
         share = (quality.sum() + 1) / (len(quality) + 2)
         return KindWeights(intercept=round(float(np.log(share / (1 - share))), 4), weights={})
-    model = regression(C=strength, max_iter=2000).fit(table[used], carried[used], sample_weight=weight[used])
+    model = regression(C=strength, max_iter=2000).fit(table, carried, sample_weight=weight)
     weights = model.coef_[0] / scale
     intercept = float(model.intercept_[0] - (weights * middle).sum())
     by_feature: dict[str, tuple[float, ...]] = {}
