@@ -1,11 +1,13 @@
-"""The passages' vectors in this process, in half precision: what the walk compares with the question at every step.
+"""The passages' vectors in this process, a byte a number: what the walk compares with the question at every step.
 
-Derived state: it follows the corpus as its observer and is read from the vector store at start. 768 bytes a passage at 384 dimensions.
+Derived state: it follows the corpus as its observer and is read from the vector store at start. 388 bytes a passage at 384 dimensions.
+Whole numbers and one scale a row, since they become single precision eight times as fast as half precision does.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +16,10 @@ from router.stores.base import GraphBatch, VectorStore
 from router.types import Chunk, Matrix, Vector
 
 FIRST_ROWS = 256
-BLOCK = 128
-"""Rows that are compared at a time."""
+BLOCK = 512
+"""Rows that are compared at a time; so many stay in the processor's cache."""
+LARGEST = 127
+"""Of the whole numbers of a row."""
 
 
 class PassageVectors:
@@ -46,7 +50,7 @@ class PassageVectors:
         self._rows(tenant).remove(document_id)
 
     def cosines(self, tenant: str, vector: Vector, chunk_ids: Sequence[str]) -> NDArray[np.float32]:
-        """Cosine of a vector and each passage, shape (len(chunk_ids),), good to about 1e-3; 0 for a passage that is not known."""
+        """Cosine of a vector and each passage, shape (len(chunk_ids),), good to half of 1/127 of its largest number; 0 for a passage that is not known."""
         return self._rows(tenant).products(chunk_ids, vector)
 
     def vectors(self, tenant: str, chunk_ids: Sequence[str]) -> Matrix:
@@ -61,7 +65,8 @@ class _Rows:
     """A table that grows; rows of deleted passages are used again. Row 0 stays zero, for what is not known."""
 
     def __init__(self, dimension: int) -> None:
-        self._table = np.zeros((FIRST_ROWS, dimension), dtype=np.float16)
+        self._table = np.zeros((FIRST_ROWS, dimension), dtype=np.int8)
+        self._scale = np.zeros(FIRST_ROWS, dtype=np.float32)
         self._row_of: dict[str, int] = {}
         self._of_document: dict[str, set[str]] = {}
         self._free: list[int] = []
@@ -73,26 +78,31 @@ class _Rows:
             row = self._free.pop() if self._free else self._next()
             self._row_of[chunk_id] = row
             self._of_document.setdefault(document_id, set()).add(chunk_id)
-        self._table[row] = vector
+        scale = float(np.abs(vector).max()) / LARGEST
+        self._scale[row] = scale
+        self._table[row] = np.rint(vector / scale) if scale > 0 else 0
 
     def remove(self, document_id: str) -> None:
         self._free += [self._row_of.pop(chunk_id) for chunk_id in self._of_document.pop(document_id, ())]
 
     def vectors(self, chunk_ids: Sequence[str]) -> Matrix:
-        rows = [self._row_of.get(chunk_id, 0) for chunk_id in chunk_ids]
-        return self._table[rows].astype(np.float32)
+        rows = self._rows_of(chunk_ids)
+        return self._table[rows].astype(np.float32) * self._scale[rows, np.newaxis]
 
     def products(self, chunk_ids: Sequence[str], vector: Vector) -> NDArray[np.float32]:
-        rows = [self._row_of.get(chunk_id, 0) for chunk_id in chunk_ids]
+        rows, asked = self._rows_of(chunk_ids), vector.astype(np.float32, copy=False)
         found = np.empty(len(rows), dtype=np.float32)
-        # In blocks that stay in the processor's cache: four times as fast as all rows at once.
         for start in range(0, len(rows), BLOCK):
-            some = rows[start : start + BLOCK]
-            np.dot(self._table[some].astype(np.float32), vector.astype(np.float32, copy=False), out=found[start : start + BLOCK])
-        return found
+            some = self._table.take(rows[start : start + BLOCK], axis=0)
+            np.dot(some.astype(np.float32), asked, out=found[start : start + BLOCK])
+        return found * self._scale[rows]
+
+    def _rows_of(self, chunk_ids: Sequence[str]) -> NDArray[np.int64]:
+        return np.fromiter(map(self._row_of.get, chunk_ids, repeat(0)), dtype=np.int64, count=len(chunk_ids))
 
     def _next(self) -> int:
         if self._used == len(self._table):
             self._table = np.concatenate([self._table, np.zeros_like(self._table)])
+            self._scale = np.concatenate([self._scale, np.zeros_like(self._scale)])
         self._used += 1
         return self._used - 1
