@@ -9,9 +9,13 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import structlog
+
 from router.correction.base import Lookup, State
 from router.correction.corrector import Corrector
-from router.errors import AllSourcesUnavailable, InvalidInput, RouterError, StoreUnavailable
+from router.errors import AllSourcesUnavailable, InvalidInput, QueryRefused, RouterError, StoreUnavailable
+from router.filtering.base import OutputFilter, QueryFilter
+from router.filtering.stream import filtered
 from router.generation.base import Generator, Written
 from router.guard import check_query
 from router.ranking.base import Fusion, FusionRequest, Reranker, RerankRequest
@@ -40,7 +44,10 @@ from router.types import (
     RouteDecision,
     SourceReport,
     TextPart,
+    Vector,
 )
+
+_log = structlog.get_logger(__name__)
 
 MAX_LIMIT = 100
 SPARE = 4
@@ -109,6 +116,8 @@ class Engine:
         reader: Widens passages before they are read; None reads them as they were found.
         generator: Writes the answer.
         settings: Limits and time shares.
+        query_filters: May refuse a question, before it is routed.
+        output_filters: Redact an answer while it is written. The evidence that is returned beside it stays as it is.
         observer: Is told of the decisions of every retrieval and answer that did not opt out.
     """
 
@@ -128,6 +137,8 @@ class Engine:
         reader: Reader | None,
         generator: Generator,
         settings: RetrievalSettings,
+        query_filters: Sequence[QueryFilter] = (),
+        output_filters: Sequence[OutputFilter] = (),
         observer: DecisionObserver | None = None,
     ) -> None:
         self.sources = {source.profile.name: source for source in sources}
@@ -143,6 +154,8 @@ class Engine:
         self._reader = reader
         self._generator = generator
         self._settings = settings
+        self._query_filters = tuple(query_filters)
+        self._output_filters = tuple(output_filters)
         self.observer = observer or Unobserved()
 
     async def probe(self, query: Query, caller: Caller) -> Probe:
@@ -238,7 +251,8 @@ class Engine:
         for notice in retrieval.notices:
             yield notice
         with call.watch.stage("generate"):
-            async for event in self._generator.generate(query, retrieval, caller):
+            written_events = self._generator.generate(query, retrieval, caller)
+            async for event in filtered(written_events, self._output_filters) if self._output_filters else written_events:
                 call.watch.mark("first_token")
                 if isinstance(event, Written):
                     written = event
@@ -260,7 +274,17 @@ class Engine:
         return Unobserved() if call.options.no_log else self.observer
 
     async def _probe(self, call: _Call) -> Probe:
-        return await self._prober.probe(call.query, call.caller, call.watch)
+        probe = await self._prober.probe(call.query, call.caller, call.watch)
+        await self._filter(call.query, probe.vector, call.caller)
+        return probe
+
+    async def _filter(self, query: Query, vector: Vector | None, caller: Caller) -> None:
+        try:
+            for one in self._query_filters:
+                await one.check(query, vector, caller)
+        except QueryRefused as error:
+            _log.info("query_refused", rule=error.rule, tenant=caller.tenant)
+            raise
 
     async def _decide(self, call: _Call, probe: Probe) -> RouteDecision:
         with call.watch.stage("route"):
@@ -304,7 +328,7 @@ class Engine:
             asked, seen = call, probe
             if question != call.query.text:
                 asked = replace(call, query=replace(call.query, parts=(TextPart(question),)))
-                seen = await self._probe(asked)
+                seen = await self._prober.probe(asked.query, asked.caller, asked.watch)
             with call.watch.stage("retrieve"):
                 results, reports = await self._ask_sources(asked, seen, sources)
             found.results = merged_results(found.results, results)
@@ -369,10 +393,13 @@ class Engine:
         self._check_options(options)
         caller = replace(caller, max_cost=options.max_cost)
         watch = Stopwatch()
+        await self._filter(query, None, caller)
         if not query.history:
             return _Call(query, options, caller, watch)
         with watch.stage("rewrite"):
             standalone = await self._follow_ups.standalone(query, caller)
+        if standalone.query is not query:
+            await self._filter(standalone.query, None, caller)
         return _Call(standalone.query, options, caller, watch, standalone.notices)
 
     @property

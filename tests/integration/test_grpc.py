@@ -9,10 +9,13 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2
 
 from router.correction.base import Change, Lookup, State, Verdict
 from router.correction.corrector import Corrector
 from router.errors import AllSourcesUnavailable, InvalidInput, ModelUnavailable, StoreUnavailable
+from router.filtering.policy_file import FilterPolicy
+from router.filtering.refusal import RefusalRules
 from router.pb import corpus_service_pb2 as corpus_pb
 from router.pb import policy_service_pb2 as policy_pb
 from router.pb import router_service_pb2 as router_pb
@@ -21,6 +24,7 @@ from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, TablePolicy, small_engine
+from router.testing.fakes import HashEmbedder
 from router.types import Caller, Evidence, Notice, Query, Route, RouteDecision
 from tests.integration.grpc_service import PASSAGE, SmallApp, collected, failed, running
 from tests.unit.api.filled import unset_fields
@@ -106,6 +110,28 @@ async def test_a_budget_reaches_the_engine() -> None:
     assert "left out for the budget of 0.3: vector" in bound.decision.reason
     assert not any(route.selected for route in nothing.decision.routes)
     assert not nothing.evidence
+
+
+async def test_a_refused_question_is_refused_by_every_call_but_health() -> None:
+    rule = {"name": "light", "message": "Ask the harbour office.", "patterns": ["lantern"]}
+    refusal = await RefusalRules.open(FilterPolicy.model_validate({"refuse": [rule]}), HashEmbedder())
+    source = ListRetriever([PASSAGE])
+    async with running(SmallApp(engine=small_engine({"vector": source}, query_filters=[refusal]))) as service:
+        for call in (
+            service.router.Route(router_pb.RouteRequest(query=QUESTION)),
+            service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION)),
+            service.router.Answer(router_pb.AnswerRequest(query=QUESTION)),
+            service.router.StreamAnswer(router_pb.StreamAnswerRequest(query=QUESTION)),
+        ):
+            failure = await failed(call)
+            assert (failure.code, failure.reason) == (grpc.StatusCode.PERMISSION_DENIED, "QUERY_REFUSED")
+            assert failure.message == "Ask the harbour office."
+        await service.router.Route(router_pb.RouteRequest(query=pb.Query(parts=[pb.Part(text="Who keeps the boat?")])))
+        health = await service.health.Check(health_pb2.HealthCheckRequest())
+        logged = await service.policies.ListDecisions(policy_pb.ListDecisionsRequest())
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+    assert source.callers == []
+    assert not logged.decisions
 
 
 async def test_a_stream_tells_decision_evidence_tokens_and_the_whole_answer_in_this_order() -> None:

@@ -11,7 +11,8 @@ from router.correction.base import Change, Lookup, State, Verdict
 from router.correction.corrector import Corrector
 from router.correction.widen import Widen
 from router.engine import Options
-from router.errors import AllSourcesUnavailable, InvalidInput, NotImplementedYet, StoreUnavailable
+from router.errors import AllSourcesUnavailable, InvalidInput, NotImplementedYet, QueryRefused, StoreUnavailable
+from router.filtering.base import Finding
 from router.testing.engine import ListRetriever, TablePolicy, small_engine
 from router.types import (
     AS_ASKED,
@@ -26,7 +27,10 @@ from router.types import (
     Retrieval,
     RouteDecision,
     SourceCode,
+    Span,
     TextPart,
+    Token,
+    Turn,
 )
 
 QUERY = Query((TextPart("Who holds the account?"),))
@@ -37,6 +41,18 @@ def caller(seconds: float = 10.0) -> Caller:
 
 
 FOUND = (Evidence("e1", EvidenceKind.PASSAGE, "Note", "Weld holds it.", (Provenance("vector", 1, 1.0, "hybrid"),)),)
+
+
+class Watching:
+    """A DecisionObserver that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def on_decided(self, query, caller, decision) -> None:
+        self.told.append(decision)
+
+    on_retrieved = on_answered = on_decided
 
 
 class Down:
@@ -182,6 +198,73 @@ async def test_pictures_are_refused_as_not_there_yet() -> None:
     engine = small_engine({"vector": ListRetriever(FOUND)})
     with pytest.raises(NotImplementedYet):
         await engine.retrieve(Query((ImagePart(b"x", "image/png"),)), Options(), caller())
+
+
+class Watchful:
+    """Refuses questions of one word, from their words or once they are embedded; notes what it was asked."""
+
+    def __init__(self, word: str, *, embedded: bool = False) -> None:
+        self.word = word
+        self.embedded = embedded
+        self.seen: list[tuple[str, bool]] = []
+
+    async def check(self, query, vector, caller) -> None:
+        self.seen.append((query.text, vector is not None))
+        if self.word in query.text and (vector is not None) == self.embedded:
+            raise QueryRefused("Ask the office.", rule="word")
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+async def test_a_refused_question_reaches_no_policy_and_no_source_and_leaves_no_decision(embedded: bool) -> None:
+    source, watched = ListRetriever(FOUND), Watching()
+    engine = small_engine({"vector": source}, observer=watched, query_filters=[Watchful("account", embedded=embedded)])
+    for call in (
+        engine.route(QUERY, Options(), caller()),
+        engine.route_all(QUERY, caller()),
+        engine.retrieve(QUERY, Options(sources=("vector",)), caller()),
+        anext(engine.answer(QUERY, Options(), caller())),
+    ):
+        with pytest.raises(QueryRefused) as raised:
+            await call
+        assert (raised.value.rule, raised.value.message) == ("word", "Ask the office.")
+    assert source.callers == []
+    assert watched.told == []
+
+
+async def test_a_question_is_looked_at_as_it_came_as_it_stands_alone_and_embedded() -> None:
+    follow_up = Query(
+        (TextPart("And when did she start?"),), history=(Turn("user", "Who is Mira Lund?"), Turn("assistant", "An engineer."))
+    )
+    watchful = Watchful("Mira Lund", embedded=True)
+    engine = small_engine({"vector": ListRetriever(FOUND)}, query_filters=[watchful])
+    with pytest.raises(QueryRefused):
+        await engine.retrieve(follow_up, Options(), caller())
+    (first, embedded_first), (second, embedded_second), (third, embedded_third) = watchful.seen
+    assert first == "And when did she start?"
+    assert "Mira Lund" in second
+    assert second == third
+    assert (embedded_first, embedded_second, embedded_third) == (False, False, True)
+    with pytest.raises(QueryRefused):
+        await small_engine({"vector": ListRetriever(FOUND)}, query_filters=[Watchful("Mira")]).retrieve(follow_up, Options(), caller())
+
+
+class Hiding:
+    async def first(self, text: str, start: int) -> Finding | None:
+        at = text.find("Weld", start)
+        return None if at < 0 else Finding("names", Span(at, at + 4), "N.")
+
+
+async def test_an_answer_is_redacted_and_its_evidence_is_not() -> None:
+    engine = small_engine({"vector": ListRetriever(FOUND)}, output_filters=[Hiding()])
+    events = [event async for event in engine.answer(QUERY, Options(), caller())]
+    answer = events[-1]
+    assert isinstance(answer, Answer)
+    assert answer.text == "N. holds it. [1]"
+    assert "".join(event.text for event in events if isinstance(event, Token)) == answer.text
+    (citation,) = answer.citations
+    assert answer.text[citation.span.start : citation.span.end] == "[1]"
+    assert [notice.reason for notice in answer.notices] == ["QUOTED", "REDACTED"]
+    assert answer.retrieval.evidence[0].text == "Weld holds it."
 
 
 def test_the_engine_loads_no_transport_and_no_driver() -> None:

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from router.cli.main import app
-from router.errors import StoreUnavailable
+from router.errors import QueryRefused, StoreUnavailable
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, StuckGenerator, StuckRetriever, TablePolicy, small_engine
 from router.types import Condition, EvidenceKind, Filter, Notice, Provenance, Query
@@ -63,6 +63,26 @@ def full_app() -> SmallApp:
     }
     policies = [TablePolicy("table", dict.fromkeys(sources, 0.75)), TablePolicy("none", {})]
     return SmallApp(engine=small_engine(sources, policies=policies))
+
+
+class Refusing:
+    async def check(self, query: Query, vector: Any, caller: Any) -> None:
+        raise QueryRefused("Ask the harbour office.", rule="light")
+
+
+async def test_a_refusal_says_which_rule_and_what_to_do() -> None:
+    refusing = SmallApp(engine=small_engine({"vector": ListRetriever([PASSAGE])}, query_filters=[Refusing()]))
+    async with command(refusing) as (run, _):
+        for name in ("ask", "route", "retrieve"):
+            result = await run(name, QUESTION)
+            assert result.exit_code == 4
+            assert result.stderr.startswith("refused by the rule 'light': Ask the harbour office. (request id ")
+        document = json.loads((await run("ask", QUESTION, "--json")).stdout)
+    assert (document["error"]["code"], document["error"]["reason"], document["error"]["rule"]) == (
+        "PERMISSION_DENIED",
+        "QUERY_REFUSED",
+        "light",
+    )
 
 
 # --- ask, route, retrieve -------------------------------------------------------------------------------------------
