@@ -20,6 +20,7 @@ from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.follow_up import FollowUps
 from router.retrieval.probe import Prober
 from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile
+from router.routing.latency import Latencies
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.stores.vectors import PassageVectors
@@ -128,6 +129,7 @@ def small_engine(
     observer: DecisionObserver | None = None,
     query_filters: Sequence[QueryFilter] = (),
     output_filters: Sequence[OutputFilter] = (),
+    latencies: Latencies | None = None,
 ) -> Engine:
     """An engine over these sources. Its chain is the first policy; by default one that chooses every source. It corrects nothing."""
     policies = policies or (TablePolicy("all", dict.fromkeys(retrievers, 1.0)),)
@@ -150,4 +152,5 @@ def small_engine(
         query_filters=query_filters,
         output_filters=output_filters,
         observer=observer,
+        latencies=latencies,
     )

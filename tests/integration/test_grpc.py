@@ -38,7 +38,10 @@ class FullPolicy:
     name = "full"
 
     async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
-        routes = (Route(source.name, True, 0.75, "likely", expected_quality=0.5, cost=0.25, latency_s=0.125) for source in sources)
+        routes = (
+            Route(source.name, True, 0.75, "likely", expected_quality=0.5, cost=0.25, latency_s=0.125, latency_p90_s=0.5)
+            for source in sources
+        )
         return RouteDecision(self.name, tuple(routes), "by table", version="7", features={"near_first": 0.5})
 
 
@@ -72,8 +75,9 @@ async def test_replies_set_every_field_of_their_messages() -> None:
     async with running(full_app()) as service:
         route = await service.router.Route(router_pb.RouteRequest(query=QUESTION, all_policies=True))
         # `table` estimates no quality, cost or latency.
-        unestimated = {f"alternatives.routes.{name}" for name in ("expected_quality", "cost", "latency_ms", "selected", "probability")}
-        unestimated |= {"alternatives.version", "alternatives.features"}
+        unestimated = {f"alternatives.routes.{name}" for name in ("expected_quality", "cost", "latency_ms", "latency_p90_ms", "selected")}
+        unestimated |= {f"alternatives.{name}" for name in ("version", "features", "expected_latency_ms", "expected_latency_p90_ms")}
+        unestimated |= {"alternatives.routes.probability"}
         assert set(unset_fields(route)) <= unestimated
         retrieved = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION))
         assert set(unset_fields(retrieved)) <= healthy | {"warnings"}
@@ -110,6 +114,19 @@ async def test_a_budget_reaches_the_engine() -> None:
     assert "left out for the budget of 0.3: vector" in bound.decision.reason
     assert not any(route.selected for route in nothing.decision.routes)
     assert not nothing.evidence
+
+
+async def test_a_cap_on_latency_reaches_the_engine() -> None:
+    async with running(full_app()) as service:
+        options = pb.RetrievalOptions(max_latency_ms=400.0)
+        hurried = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION, options=options))
+        options = pb.RetrievalOptions(max_latency_ms=500.0)
+        patient = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION, options=options))
+    assert not any(route.selected for route in hurried.decision.routes)
+    assert "left out as slower than 400 ms: vector, graph" in hurried.decision.reason
+    assert not hurried.decision.HasField("expected_latency_ms")
+    assert all(route.selected for route in patient.decision.routes)
+    assert (patient.decision.expected_latency_ms, patient.decision.expected_latency_p90_ms) == (125.0, 500.0)
 
 
 async def test_a_refused_question_is_refused_by_every_call_but_health() -> None:
@@ -256,6 +273,9 @@ WRONG_OPTIONS = [
     (pb.RetrievalOptions(max_cost=-0.1), "options.max_cost"),
     (pb.RetrievalOptions(max_cost=float("nan")), "options.max_cost"),
     (pb.RetrievalOptions(max_cost=0.1, sources=["vector"]), "options.max_cost"),
+    (pb.RetrievalOptions(max_latency_ms=-1), "options.max_latency_ms"),
+    (pb.RetrievalOptions(max_latency_ms=float("nan")), "options.max_latency_ms"),
+    (pb.RetrievalOptions(max_latency_ms=1, sources=["vector"]), "options.max_latency_ms"),
 ]
 
 GOOD, BAD = policy_pb.VERDICT_HELPFUL, policy_pb.VERDICT_NOT_HELPFUL

@@ -13,6 +13,7 @@ from router.correction.widen import Widen
 from router.engine import Options
 from router.errors import AllSourcesUnavailable, InvalidInput, NotImplementedYet, QueryRefused, StoreUnavailable
 from router.filtering.base import Finding
+from router.routing.latency import LEAST_CALLS, Latencies
 from router.testing.engine import ListRetriever, TablePolicy, small_engine
 from router.types import (
     AS_ASKED,
@@ -27,6 +28,7 @@ from router.types import (
     Retrieval,
     RouteDecision,
     SourceCode,
+    SourceReport,
     Span,
     TextPart,
     Token,
@@ -185,6 +187,8 @@ async def test_an_answer_comes_in_its_order() -> None:
         (Options(limit=-1), "options.limit"),
         (Options(limit=101), "options.limit"),
         (Options(fusion="magic"), "options.fusion"),
+        (Options(max_latency_s=-1.0), "options.max_latency_ms"),
+        (Options(max_latency_s=1.0, sources=("vector",)), "options.max_latency_ms"),
     ],
 )
 async def test_a_wrong_option_is_named(options: Options, field: str) -> None:
@@ -198,6 +202,40 @@ async def test_pictures_are_refused_as_not_there_yet() -> None:
     engine = small_engine({"vector": ListRetriever(FOUND)})
     with pytest.raises(NotImplementedYet):
         await engine.retrieve(Query((ImagePart(b"x", "image/png"),)), Options(), caller())
+
+
+async def seen(latencies: Latencies, **seconds: float) -> None:
+    for source, took in seconds.items():
+        for _ in range(LEAST_CALLS):
+            latencies.record(SourceReport(source, SourceCode.OK, took, 1))
+
+
+async def test_a_decision_says_how_long_its_sources_are_expected_to_take() -> None:
+    latencies = Latencies()
+    engine = small_engine({"vector": ListRetriever(FOUND), "web": ListRetriever(FOUND), "graph": Down()}, latencies=latencies)
+    await seen(latencies, vector=0.25, web=2.0)
+    decision = await engine.route(QUERY, Options(), caller())
+    assert [(route.latency_s, route.latency_p90_s) for route in decision.routes] == [(0.25, 0.25), (2.0, 2.0), (None, None)]
+    assert (decision.expected_latency_s, decision.expected_latency_p90_s) == (None, None)
+    await seen(latencies, graph=1.0)
+    decision = await engine.route(QUERY, Options(), caller())
+    assert (decision.expected_latency_s, decision.expected_latency_p90_s) == (2.0, 2.0)
+    hurried = (await engine.retrieve(QUERY, Options(max_latency_s=1.0), caller())).decision
+    assert hurried.selected == ("vector", "graph")
+    assert (hurried.expected_latency_s, hurried.expected_latency_p90_s) == (1.0, 1.0)
+    assert hurried.reason.endswith("left out as slower than 1000 ms: web")
+
+
+async def test_what_is_expected_is_learned_from_the_calls_that_sources_answer() -> None:
+    latencies = Latencies()
+    engine = small_engine({"vector": ListRetriever(FOUND), "graph": Down()}, latencies=latencies)
+    for _ in range(LEAST_CALLS):
+        assert latencies.expected("vector") is None
+        await engine.retrieve(QUERY, Options(), caller())
+    assert latencies.expected("vector") is not None
+    assert latencies.expected("graph") is None
+    named = (await engine.retrieve(QUERY, Options(sources=("vector",)), caller())).decision
+    assert named.expected_latency_s is not None
 
 
 class Watchful:
