@@ -69,6 +69,17 @@ async def test_a_stretch_longer_than_the_window_is_redacted_in_whole() -> None:
     assert written.text == "key [redacted] end"
 
 
+async def test_wherever_a_window_ends_a_match_is_seen_with_what_stands_around_it() -> None:
+    cat = RedactRule(name="cat", patterns=(r"\bcat\b",), replacement="#")
+    key = RedactRule(name="key", patterns=(r"key-\w+(?: secret)?",), replacement="#")
+    for length in range(LONGEST + 2 * STEP):
+        before, after = "." * length, " word" * 100
+        _, written = await through([f"{before}concat, cat{after}"], cat)
+        assert written.text == f"{before}concat, #{after}"
+        _, written = await through([f"{before}key-abc secret{after}"], key)
+        assert written.text == f"{before}#{after}"
+
+
 async def test_an_answer_is_ended_before_what_must_not_be_told() -> None:
     stop = RedactRule(name="code", patterns=("(?i)code ?word",), stop=True)
     events, written = await through(["It is safe [1]. The co", "de word is fish [2]. ", "More [3]."], stop)
