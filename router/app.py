@@ -17,6 +17,7 @@ from router.correction.sub_questions import SubQuestions
 from router.correction.widen import Widen
 from router.engine import Engine, Source
 from router.errors import ConfigurationError, StoreUnavailable
+from router.filtering.registry import open_output_filters, open_query_filters
 from router.generation.base import Generator
 from router.generation.extractive import ExtractiveGenerator
 from router.generation.llm import LLMGenerator
@@ -131,6 +132,8 @@ class _Assembly:
             reader=self._reader(),
             generator=self._generator(),
             settings=self._settings.retrieval,
+            query_filters=await open_query_filters(self._settings.filters, self._embedder),
+            output_filters=await open_output_filters(self._settings.filters, self._embedder),
             observer=decisions,
         )
         return App(

@@ -9,9 +9,13 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import structlog
+
 from router.correction.base import Lookup, State
 from router.correction.corrector import Corrector
-from router.errors import AllSourcesUnavailable, InvalidInput, RouterError, StoreUnavailable
+from router.errors import AllSourcesUnavailable, InvalidInput, QueryRefused, RouterError, StoreUnavailable
+from router.filtering.base import OutputFilter, QueryFilter
+from router.filtering.stream import filtered
 from router.generation.base import Generator, Written
 from router.guard import check_query
 from router.ranking.base import Fusion, FusionRequest, Reranker, RerankRequest
@@ -24,6 +28,7 @@ from router.retrieval.reading import Reader
 from router.retrieval.run import run_source
 from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile, Unobserved
 from router.routing.budget import within_budget
+from router.routing.latency import Latencies
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.types import (
@@ -40,7 +45,10 @@ from router.types import (
     RouteDecision,
     SourceReport,
     TextPart,
+    Vector,
 )
+
+_log = structlog.get_logger(__name__)
 
 MAX_LIMIT = 100
 SPARE = 4
@@ -56,9 +64,11 @@ class Options:
     limit: int = 0
     fusion: str = ""
     no_log: bool = False
+    """Keep no record of this call to learn from."""
     max_cost: float | None = None
     """What the sources may cost together; whoever names the sources himself has chosen."""
-    """Keep no record of this call to learn from."""
+    max_latency_s: float | None = None
+    """How long the sources may be expected to take; as with `max_cost`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +103,7 @@ class _Findings:
 
 
 class Engine:
-    """One engine serves all calls; it keeps no state of a call.
+    """One engine serves all calls; it keeps no state of a call but how long the sources took.
 
     Args:
         sources: The configured sources, in the order of the configuration.
@@ -109,7 +119,10 @@ class Engine:
         reader: Widens passages before they are read; None reads them as they were found.
         generator: Writes the answer.
         settings: Limits and time shares.
+        query_filters: May refuse a question, before it is routed.
+        output_filters: Redact an answer while it is written. The evidence that is returned beside it stays as it is.
         observer: Is told of the decisions of every retrieval and answer that did not opt out.
+        latencies: Learns how long the sources take.
     """
 
     def __init__(
@@ -128,7 +141,10 @@ class Engine:
         reader: Reader | None,
         generator: Generator,
         settings: RetrievalSettings,
+        query_filters: Sequence[QueryFilter] = (),
+        output_filters: Sequence[OutputFilter] = (),
         observer: DecisionObserver | None = None,
+        latencies: Latencies | None = None,
     ) -> None:
         self.sources = {source.profile.name: source for source in sources}
         self.policies = policies
@@ -143,7 +159,10 @@ class Engine:
         self._reader = reader
         self._generator = generator
         self._settings = settings
+        self._query_filters = tuple(query_filters)
+        self._output_filters = tuple(output_filters)
         self.observer = observer or Unobserved()
+        self._latencies = latencies or Latencies()
 
     async def probe(self, query: Query, caller: Caller) -> Probe:
         """The cheap look at the corpus only.
@@ -238,7 +257,8 @@ class Engine:
         for notice in retrieval.notices:
             yield notice
         with call.watch.stage("generate"):
-            async for event in self._generator.generate(query, retrieval, caller):
+            written_events = self._generator.generate(query, retrieval, caller)
+            async for event in filtered(written_events, self._output_filters) if self._output_filters else written_events:
                 call.watch.mark("first_token")
                 if isinstance(event, Written):
                     written = event
@@ -260,14 +280,26 @@ class Engine:
         return Unobserved() if call.options.no_log else self.observer
 
     async def _probe(self, call: _Call) -> Probe:
-        return await self._prober.probe(call.query, call.caller, call.watch)
+        probe = await self._prober.probe(call.query, call.caller, call.watch)
+        await self._filter(call.query, probe.vector, call.caller)
+        return probe
+
+    async def _filter(self, query: Query, vector: Vector | None, caller: Caller) -> None:
+        try:
+            for one in self._query_filters:
+                await one.check(query, vector, caller)
+        except QueryRefused as error:
+            _log.info("query_refused", rule=error.rule, tenant=caller.tenant)
+            raise
 
     async def _decide(self, call: _Call, probe: Probe) -> RouteDecision:
         with call.watch.stage("route"):
-            if call.options.sources:
-                return _as_asked(self._profiles, call.options.sources)
-            policy = self.policies[call.options.policy] if call.options.policy else self._chain
-            decision = within_budget(await policy.decide(call.query, probe, self._profiles, call.caller), call.options.max_cost)
+            profiles, options = self._profiles, call.options
+            if options.sources:
+                return _with_latency(_as_asked(profiles, options.sources), profiles)
+            policy = self.policies[options.policy] if options.policy else self._chain
+            decided = _with_latency(await policy.decide(call.query, probe, profiles, call.caller), profiles)
+            decision = _with_latency(within_budget(decided, options.max_cost, options.max_latency_s), profiles)
         return replace(decision, latency_s=call.watch.stages_s["route"])
 
     async def _gather(self, call: _Call, probe: Probe, decision: RouteDecision) -> Retrieval:
@@ -304,7 +336,7 @@ class Engine:
             asked, seen = call, probe
             if question != call.query.text:
                 asked = replace(call, query=replace(call.query, parts=(TextPart(question),)))
-                seen = await self._probe(asked)
+                seen = await self._prober.probe(asked.query, asked.caller, asked.watch)
             with call.watch.stage("retrieve"):
                 results, reports = await self._ask_sources(asked, seen, sources)
             found.results = merged_results(found.results, results)
@@ -352,6 +384,8 @@ class Engine:
                 for name in names
             ]
         outcomes = [task.result() for task in tasks]
+        for _, report in outcomes:
+            self._latencies.record(report)
         results = {report.source: retrieved for retrieved, report in outcomes if retrieved is not None}
         return results, tuple(report for _, report in outcomes)
 
@@ -367,17 +401,20 @@ class Engine:
     async def _admit(self, query: Query, options: Options, caller: Caller) -> _Call:
         check_query(query)
         self._check_options(options)
-        caller = replace(caller, max_cost=options.max_cost)
+        caller = replace(caller, max_cost=options.max_cost, max_latency_s=options.max_latency_s)
         watch = Stopwatch()
+        await self._filter(query, None, caller)
         if not query.history:
             return _Call(query, options, caller, watch)
         with watch.stage("rewrite"):
             standalone = await self._follow_ups.standalone(query, caller)
+        if standalone.query is not query:
+            await self._filter(standalone.query, None, caller)
         return _Call(standalone.query, options, caller, watch, standalone.notices)
 
     @property
     def _profiles(self) -> tuple[SourceProfile, ...]:
-        return tuple(source.profile for source in self.sources.values())
+        return tuple(replace(source.profile, latency=self._latencies.expected(name)) for name, source in self.sources.items())
 
     def _check_options(self, options: Options) -> None:
         for number, name in enumerate(options.sources):
@@ -397,6 +434,12 @@ class Engine:
             raise InvalidInput(f"the sources may cost {options.max_cost}; 0 or more, or unset for no limit", field="options.max_cost")
         if options.max_cost is not None and options.sources:
             raise InvalidInput("name the sources or what they may cost, not both", field="options.max_cost")
+        max_latency_s = options.max_latency_s
+        if max_latency_s is not None and not max_latency_s >= 0:
+            message = f"the sources may take {max_latency_s * 1000:g} ms; 0 or more, or unset for no limit"
+            raise InvalidInput(message, field="options.max_latency_ms")
+        if max_latency_s is not None and options.sources:
+            raise InvalidInput("name the sources or how long they may take, not both", field="options.max_latency_ms")
         if options.fusion and options.fusion not in self._fusions:
             raise InvalidInput(f"there is no fusion {options.fusion!r}; available are {sorted(self._fusions)}", field="options.fusion")
 
@@ -409,3 +452,26 @@ def _as_asked(profiles: tuple[SourceProfile, ...], names: tuple[str, ...]) -> Ro
         for profile in profiles
     )
     return RouteDecision(AS_ASKED, routes, "the caller named the sources")
+
+
+def _with_latency(decision: RouteDecision, profiles: tuple[SourceProfile, ...]) -> RouteDecision:
+    """The decision with what is expected of each source, unless its policy said so, and of the chosen ones together."""
+    expected = {profile.name: profile.latency for profile in profiles}
+    routes = tuple(
+        replace(route, latency_s=latency.median_s, latency_p90_s=latency.p90_s)
+        if (latency := expected.get(route.source)) is not None and route.latency_s is None and route.latency_p90_s is None
+        else route
+        for route in decision.routes
+    )
+    chosen = [route for route in routes if route.selected]
+    return replace(
+        decision,
+        routes=routes,
+        expected_latency_s=_slowest([route.latency_s for route in chosen]),
+        expected_latency_p90_s=_slowest([route.latency_p90_s for route in chosen]),
+    )
+
+
+def _slowest(latencies: Sequence[float | None]) -> float | None:
+    known = [latency for latency in latencies if latency is not None]
+    return max(known) if known and len(known) == len(latencies) else None

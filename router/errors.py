@@ -6,6 +6,7 @@
     ├── NotFound
     ├── Unauthenticated
     ├── PermissionDenied
+    │   └── QueryRefused        the operator's policy does not let the question be answered; names the rule
     ├── Conflict                the state forbids it now (a store opened by another process, a model changed under a corpus)
     ├── Overloaded              try later
     ├── DeadlineExceeded
@@ -80,6 +81,23 @@ class Unauthenticated(RouterError):
 class PermissionDenied(RouterError):
     default_reason = "PERMISSION_DENIED"
     severity = "info"
+
+
+class QueryRefused(PermissionDenied):
+    """The operator's policy does not let this question be answered.
+
+    Args:
+        message: The operator's: why, and what to do instead.
+        rule: Name of the rule that refused it.
+    """
+
+    default_reason = "QUERY_REFUSED"
+
+    def __init__(
+        self, message: str, *, rule: str = "", reason: str | None = None, field: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, reason=reason, field=field, retry_after_s=retry_after_s)
+        self.rule = rule
 
 
 class Conflict(RouterError):

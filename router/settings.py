@@ -431,6 +431,17 @@ class GenerationSettings(Concern):
     """Cosine of question and sentence below which an extractive answer says that nothing was found."""
 
 
+class FilterSettings(Concern):
+    """Questions that are refused, and what answers must not say."""
+
+    file: Path | None = None
+    """The policy file (YAML: `refuse`, `allowed`, `margin`, `redact`), read at start. None: the filter `rules` lets everything pass."""
+    query: tuple[Name, ...] = ("rules",)
+    """Names of filters, also of plugged-in ones: a question passes all of them, in this order, before it is routed."""
+    output: tuple[Name, ...] = ("rules",)
+    """Names of filters, also of plugged-in ones, that redact answers."""
+
+
 class LearningSettings(Concern):
     """What is kept of the use of the service, to learn from: the decisions of calls, and the feedback on them."""
 
@@ -479,6 +490,7 @@ class Settings(BaseSettings):
     rerank: RerankSettings = RerankSettings()
     correction: CorrectionSettings = CorrectionSettings()
     generation: GenerationSettings = GenerationSettings()
+    filters: FilterSettings = FilterSettings()
     learning: LearningSettings = LearningSettings()
     log: LogSettings = LogSettings()
 

@@ -129,6 +129,8 @@ class Caller:
     deadline: Deadline
     max_cost: float | None = None
     """What the sources asked for this call may cost together; None: no limit."""
+    max_latency_s: float | None = None
+    """How long each source asked for this call may be expected to take; None: no limit."""
 
 
 # --- the corpus -----------------------------------------------------------------------------------------------------
@@ -288,6 +290,9 @@ class Route:
     expected_quality: float | None = None
     cost: float | None = None
     latency_s: float | None = None
+    """Expected: the median of the calls that this service made lately."""
+    latency_p90_s: float | None = None
+    """Expected: nine calls of ten took at most so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +309,9 @@ class RouteDecision:
     decisions (`router/experiments/off_policy.py`) divides by it."""
     features: Mapping[str, float] = field(default_factory=dict)
     """What the policy decided on; finite numbers."""
+    expected_latency_s: float | None = None
+    """Of the chosen sources, which are asked at once: the greatest of their medians. None when one is not known, or none is chosen."""
+    expected_latency_p90_s: float | None = None
 
     @property
     def as_asked(self) -> bool:

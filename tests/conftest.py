@@ -1,9 +1,10 @@
-"""What tests of several rooms share: a real Neo4j, started once and only when a test asks for it."""
+"""What tests of several rooms share: a real Neo4j, started once and only when a test asks for it; packages that plug something in."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +18,22 @@ ROOT = Path(__file__).parents[1]
 # Tests assert no timings: an example may take as long as a busy machine makes it.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+@pytest.fixture
+def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str, str], None]:
+    """Install a package with one module and one entry point, as pip would lay it down."""
+
+    def install(group: str, name: str, code: str, target: str) -> None:
+        (tmp_path / "plugged.py").write_text(code)
+        about = tmp_path / "plugged-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[{group}]\n{name} = plugged:{target}\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, "plugged", raising=False)
+
+    return install
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -229,6 +229,8 @@ def decision_from_proto(message: pb.RouteDecision) -> RouteDecision:
         version=message.version,
         propensity=message.propensity,
         features=dict(message.features),
+        expected_latency_s=_seconds(message.expected_latency_ms) if message.HasField("expected_latency_ms") else None,
+        expected_latency_p90_s=_seconds(message.expected_latency_p90_ms) if message.HasField("expected_latency_p90_ms") else None,
     )
 
 
@@ -241,6 +243,8 @@ def decision_to_proto(decision: RouteDecision) -> pb.RouteDecision:
         version=decision.version,
         propensity=decision.propensity,
         features=decision.features,
+        expected_latency_ms=None if decision.expected_latency_s is None else _milliseconds(decision.expected_latency_s),
+        expected_latency_p90_ms=None if decision.expected_latency_p90_s is None else _milliseconds(decision.expected_latency_p90_s),
     )
 
 
@@ -253,6 +257,7 @@ def _route(message: pb.Route) -> Route:
         expected_quality=message.expected_quality if message.HasField("expected_quality") else None,
         cost=message.cost if message.HasField("cost") else None,
         latency_s=_seconds(message.latency_ms) if message.HasField("latency_ms") else None,
+        latency_p90_s=_seconds(message.latency_p90_ms) if message.HasField("latency_p90_ms") else None,
     )
 
 
@@ -265,6 +270,7 @@ def _route_to_proto(route: Route) -> pb.Route:
         expected_quality=route.expected_quality,
         cost=route.cost,
         latency_ms=None if route.latency_s is None else _milliseconds(route.latency_s),
+        latency_p90_ms=None if route.latency_p90_s is None else _milliseconds(route.latency_p90_s),
     )
 
 

@@ -23,6 +23,7 @@ from router.errors import (
     NotImplementedYet,
     Overloaded,
     PermissionDenied,
+    QueryRefused,
     RouterError,
     StoreUnavailable,
     Unauthenticated,
@@ -37,6 +38,8 @@ KIND = "kind"
 """ErrorInfo metadata: the class of the error, as its default reason; `reason` may be more precise."""
 REQUEST_ID = "request_id"
 """ErrorInfo metadata: identity of the call, also in the logs."""
+RULE = "rule"
+"""ErrorInfo metadata of a refused question: the operator's rule."""
 DETAILS_KEY = "grpc-status-details-bin"
 INTERNAL_MESSAGE = "an internal error; the service's log has more under this request id"
 
@@ -52,6 +55,7 @@ CODES: dict[type[RouterError], grpc.StatusCode] = {
     NotFound: grpc.StatusCode.NOT_FOUND,
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
+    QueryRefused: grpc.StatusCode.PERMISSION_DENIED,
     Conflict: grpc.StatusCode.FAILED_PRECONDITION,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -92,9 +96,10 @@ def code_of(error: RouterError) -> grpc.StatusCode:
 def status_of(error: RouterError, request_id: str) -> status_pb2.Status:
     """The google.rpc.Status of an error: ErrorInfo always, BadRequest with a field, RetryInfo where a retry makes sense."""
     message = shortened(error.message, MAX_MESSAGE_BYTES)
-    details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata={KIND: type(error).default_reason, REQUEST_ID: request_id})
-    ]
+    metadata = {KIND: type(error).default_reason, REQUEST_ID: request_id}
+    if isinstance(error, QueryRefused):
+        metadata[RULE] = shortened(error.rule, MAX_FIELD_BYTES)
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
     if error.field:
         violation = error_details_pb2.BadRequest.FieldViolation(field=shortened(error.field, MAX_FIELD_BYTES), description=message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
@@ -122,6 +127,8 @@ def error_of(code: grpc.StatusCode, message: str, status: status_pb2.Status | No
         field=request.field_violations[0].field if request else None,
         retry_after_s=retry.retry_delay.ToMilliseconds() / 1000 if retry else None,
     )
+    if isinstance(error, QueryRefused):
+        error.rule = info.metadata[RULE]
     error.add_note(f"request id {info.metadata[REQUEST_ID]}")
     return error
 

@@ -17,6 +17,7 @@ from router.cli.options import (
     Key,
     Limit,
     MaxCost,
+    MaxLatency,
     NoLog,
     Policy,
     Question,
@@ -40,6 +41,7 @@ def ask(
     where: Filters = None,
     no_log: NoLog = False,
     max_cost: MaxCost = None,
+    max_latency: MaxLatency = None,
     target: Target = DEFAULT_TARGET,
     api_key: Key = None,
     tls: Tls = False,
@@ -50,11 +52,27 @@ def ask(
     query = query_of(question, where)
     with connected(target, api_key, tls, timeout, as_json) as client:
         if as_json:
-            answer = client.answer(query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log, max_cost=max_cost)
+            answer = client.answer(
+                query,
+                sources=source or (),
+                policy=policy,
+                limit=limit,
+                fusion=fusion,
+                no_log=no_log,
+                max_cost=max_cost,
+                max_latency_ms=max_latency,
+            )
             print_json(documents.of_answer(answer))
         else:
             events = client.stream_answer(
-                query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log, max_cost=max_cost
+                query,
+                sources=source or (),
+                policy=policy,
+                limit=limit,
+                fusion=fusion,
+                no_log=no_log,
+                max_cost=max_cost,
+                max_latency_ms=max_latency,
             )
             _show(events)
 
@@ -130,6 +148,7 @@ def retrieve(
     where: Filters = None,
     no_log: NoLog = False,
     max_cost: MaxCost = None,
+    max_latency: MaxLatency = None,
     target: Target = DEFAULT_TARGET,
     api_key: Key = None,
     tls: Tls = False,
@@ -140,7 +159,14 @@ def retrieve(
     query = query_of(question, where)
     with connected(target, api_key, tls, timeout, as_json) as client:
         retrieval = client.retrieve(
-            query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log, max_cost=max_cost
+            query,
+            sources=source or (),
+            policy=policy,
+            limit=limit,
+            fusion=fusion,
+            no_log=no_log,
+            max_cost=max_cost,
+            max_latency_ms=max_latency,
         )
     if as_json:
         print_json(documents.of_retrieval(retrieval))

@@ -68,9 +68,13 @@ def of_decision(decision: RouteDecision) -> Document:
                 "reason": route.reason,
                 "expected_quality": route.expected_quality,
                 "cost": route.cost,
+                "latency_ms": _optional_milliseconds(route.latency_s),
+                "latency_p90_ms": _optional_milliseconds(route.latency_p90_s),
             }
             for route in decision.routes
         ],
+        "expected_latency_ms": _optional_milliseconds(decision.expected_latency_s),
+        "expected_latency_p90_ms": _optional_milliseconds(decision.expected_latency_p90_s),
         "version": decision.version,
         "features": dict(decision.features),
     }
@@ -195,3 +199,7 @@ def _timings(timings: Timings) -> Document:
 
 def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 3)
+
+
+def _optional_milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else _milliseconds(seconds)

@@ -21,6 +21,7 @@ from router.errors import (
     NotImplementedYet,
     Overloaded,
     PermissionDenied,
+    QueryRefused,
     RouterError,
     Unauthenticated,
     Unavailable,
@@ -35,7 +36,8 @@ TOO_LATE = 6
 
 EXPLAINED = (
     "Exit codes: 0 done (also when the answer is that nothing was found); 1 something failed, or a document of an ingest was not "
-    "taken; 2 wrong usage or configuration; 3 the service is not there or cannot take more; 4 the service refused the input; "
+    "taken; 2 wrong usage or configuration; 3 the service is not there or cannot take more; 4 the service refused the input "
+    "or, by the operator's policy, the question; "
     "5 the credential is missing or not enough; 6 the time was up; 130 stopped by Ctrl-C."
 )
 
@@ -52,6 +54,7 @@ EXIT_CODES: dict[type[RouterError], int] = {
     NotImplementedYet: REFUSED,
     Unauthenticated: NOT_ALLOWED,
     PermissionDenied: NOT_ALLOWED,
+    QueryRefused: REFUSED,
     DeadlineExceeded: TOO_LATE,
 }
 
@@ -77,7 +80,10 @@ def tell(error: RouterError, as_json: bool) -> None:
     where = f"{error.field}: " if error.field and not error.message.startswith(error.field) else ""
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     remedy = "; start it with `graphrag-router serve`, or name another with --target" if error.reason == UNREACHABLE else ""
-    typer.echo(printable(f"error: {where}{error.message}{remedy}{notes}"), err=True)
+    what = f"refused by the rule {error.rule!r}" if isinstance(error, QueryRefused) else "error"
+    typer.echo(printable(f"{what}: {where}{error.message}{remedy}{notes}"), err=True)
     if as_json:
         failure = {"code": code_of(error).name, "reason": error.reason, "field": error.field, "message": error.message}
+        if isinstance(error, QueryRefused):
+            failure["rule"] = error.rule
         typer.echo(json.dumps({"error": failure}, indent=2, ensure_ascii=False))

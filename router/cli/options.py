@@ -34,6 +34,10 @@ Limit = Annotated[int, typer.Option(metavar="N", help="Evidence at most, 1 to 10
 Fusion = Annotated[str, typer.Option(metavar="NAME", help="walk, rrf or weighted. Default: the configured one.")]
 NoLog = Annotated[bool, typer.Option("--no-log", help="Keep no record of this call to learn from.")]
 MaxCost = Annotated[float | None, typer.Option("--max-cost", min=0, help="What the sources may cost together, in units of answer quality.")]
+MaxLatency = Annotated[
+    float | None,
+    typer.Option("--max-latency", min=0, metavar="MS", help="Ask no source that is expected to take longer (its 90th percentile)."),
+]
 Filters = Annotated[
     list[str] | None,
     typer.Option(

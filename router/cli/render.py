@@ -37,21 +37,32 @@ def show_decision(console: Console, decision: RouteDecision, *, explain: bool = 
     if explain:
         table.add_column("expected quality", justify="right")
         table.add_column("price", justify="right")
+        table.add_column("expected ms (p90)", justify="right")
     table.add_column("reason")
     for route in decision.routes:
         style = "" if route.selected else "dim"
         asked = "yes" if route.selected else "no"
-        expected = [_figure(route.expected_quality), _figure(route.cost)] if explain else []
+        latency = _latency(route.latency_s, route.latency_p90_s)
+        expected = [_figure(route.expected_quality), _figure(route.cost), latency] if explain else []
         table.add_row(route.source, asked, f"{route.probability:.2f}", *expected, Text(printable(route.reason)), style=style)
     console.print(table)
     if explain:
         looked_at = ", ".join(f"{name} {value:.2f}" for name, value in decision.features.items()) or "nothing that has a number"
+        if latency := _latency(decision.expected_latency_s, decision.expected_latency_p90_s):
+            console.print(Text(f"the chosen sources together are expected to take {latency} ms", style="dim"))
         version = f"version {decision.version}; " if decision.version else ""
         console.print(Text(printable(f"{version}looked at {looked_at}"), style="dim"))
 
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
+
+
+def _latency(median_s: float | None, p90_s: float | None) -> str:
+    """In milliseconds, `12 (40)`; empty while nothing is known."""
+    if median_s is None:
+        return ""
+    return f"{median_s * 1000:.0f}" + ("" if p90_s is None else f" ({p90_s * 1000:.0f})")
 
 
 class StreamedText:

@@ -478,6 +478,7 @@ class Route(_message.Message):
     EXPECTED_QUALITY_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     LATENCY_MS_FIELD_NUMBER: _builtins.int
+    LATENCY_P90_MS_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """Name of the source."""
     selected: _builtins.bool
@@ -491,7 +492,9 @@ class Route(_message.Message):
     cost: _builtins.float
     """Price of asking it, in units of answer quality; unset when unknown."""
     latency_ms: _builtins.float
-    """Expected latency in milliseconds; unset when unknown."""
+    """Expected latency in milliseconds (the median of the calls lately); unset when unknown."""
+    latency_p90_ms: _builtins.float
+    """Nine calls of ten lately took at most so long, in milliseconds; unset when unknown."""
     def __init__(
         self,
         *,
@@ -502,10 +505,11 @@ class Route(_message.Message):
         expected_quality: _builtins.float | None = ...,
         cost: _builtins.float | None = ...,
         latency_ms: _builtins.float | None = ...,
+        latency_p90_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost", b"_cost", "_expected_quality", b"_expected_quality", "_latency_ms", b"_latency_ms", "cost", b"cost", "expected_quality", b"expected_quality", "latency_ms", b"latency_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost", b"_cost", "_expected_quality", b"_expected_quality", "_latency_ms", b"_latency_ms", "_latency_p90_ms", b"_latency_p90_ms", "cost", b"cost", "expected_quality", b"expected_quality", "latency_ms", b"latency_ms", "latency_p90_ms", b"latency_p90_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost", b"_cost", "_expected_quality", b"_expected_quality", "_latency_ms", b"_latency_ms", "cost", b"cost", "expected_quality", b"expected_quality", "latency_ms", b"latency_ms", "probability", b"probability", "reason", b"reason", "selected", b"selected", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost", b"_cost", "_expected_quality", b"_expected_quality", "_latency_ms", b"_latency_ms", "_latency_p90_ms", b"_latency_p90_ms", "cost", b"cost", "expected_quality", b"expected_quality", "latency_ms", b"latency_ms", "latency_p90_ms", b"latency_p90_ms", "probability", b"probability", "reason", b"reason", "selected", b"selected", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost: _TypeAlias = _typing.Literal["cost"]  # noqa: Y015
     _WhichOneofArgType__cost: _TypeAlias = _typing.Literal["_cost", b"_cost"]  # noqa: Y015
@@ -513,12 +517,16 @@ class Route(_message.Message):
     _WhichOneofArgType__expected_quality: _TypeAlias = _typing.Literal["_expected_quality", b"_expected_quality"]  # noqa: Y015
     _WhichOneofReturnType__latency_ms: _TypeAlias = _typing.Literal["latency_ms"]  # noqa: Y015
     _WhichOneofArgType__latency_ms: _TypeAlias = _typing.Literal["_latency_ms", b"_latency_ms"]  # noqa: Y015
+    _WhichOneofReturnType__latency_p90_ms: _TypeAlias = _typing.Literal["latency_p90_ms"]  # noqa: Y015
+    _WhichOneofArgType__latency_p90_ms: _TypeAlias = _typing.Literal["_latency_p90_ms", b"_latency_p90_ms"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cost) -> _WhichOneofReturnType__cost | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_quality) -> _WhichOneofReturnType__expected_quality | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_ms) -> _WhichOneofReturnType__latency_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_p90_ms) -> _WhichOneofReturnType__latency_p90_ms | None: ...
 
 Global___Route: _TypeAlias = Route  # noqa: Y015
 
@@ -555,6 +563,8 @@ class RouteDecision(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     PROPENSITY_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
+    EXPECTED_LATENCY_MS_FIELD_NUMBER: _builtins.int
+    EXPECTED_LATENCY_P90_MS_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """The policy that decided in the end."""
     reason: _builtins.str
@@ -565,6 +575,12 @@ class RouteDecision(_message.Message):
     """Version of the policy; empty for one that never changes."""
     propensity: _builtins.float
     """Probability with which the policy chose just these sources; 1 for one that leaves nothing to chance."""
+    expected_latency_ms: _builtins.float
+    """Expected latency of the chosen sources, which are asked at once, in milliseconds: the greatest of theirs. Unset when that of a chosen
+    source is unknown, or none is chosen.
+    """
+    expected_latency_p90_ms: _builtins.float
+    """As `expected_latency_ms`, of the 90th percentiles."""
     @_builtins.property
     def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]:
         """One route per configured source."""
@@ -583,12 +599,21 @@ class RouteDecision(_message.Message):
         version: _builtins.str = ...,
         propensity: _builtins.float = ...,
         features: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        expected_latency_ms: _builtins.float | None = ...,
+        expected_latency_p90_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_latency_ms", b"_expected_latency_ms", "_expected_latency_p90_ms", b"_expected_latency_p90_ms", "expected_latency_ms", b"expected_latency_ms", "expected_latency_p90_ms", b"expected_latency_p90_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "latency_ms", b"latency_ms", "policy", b"policy", "propensity", b"propensity", "reason", b"reason", "routes", b"routes", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_latency_ms", b"_expected_latency_ms", "_expected_latency_p90_ms", b"_expected_latency_p90_ms", "expected_latency_ms", b"expected_latency_ms", "expected_latency_p90_ms", b"expected_latency_p90_ms", "features", b"features", "latency_ms", b"latency_ms", "policy", b"policy", "propensity", b"propensity", "reason", b"reason", "routes", b"routes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_latency_ms: _TypeAlias = _typing.Literal["expected_latency_ms"]  # noqa: Y015
+    _WhichOneofArgType__expected_latency_ms: _TypeAlias = _typing.Literal["_expected_latency_ms", b"_expected_latency_ms"]  # noqa: Y015
+    _WhichOneofReturnType__expected_latency_p90_ms: _TypeAlias = _typing.Literal["expected_latency_p90_ms"]  # noqa: Y015
+    _WhichOneofArgType__expected_latency_p90_ms: _TypeAlias = _typing.Literal["_expected_latency_p90_ms", b"_expected_latency_p90_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_latency_ms) -> _WhichOneofReturnType__expected_latency_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_latency_p90_ms) -> _WhichOneofReturnType__expected_latency_p90_ms | None: ...
 
 Global___RouteDecision: _TypeAlias = RouteDecision  # noqa: Y015
 
@@ -981,6 +1006,7 @@ class RetrievalOptions(_message.Message):
     FUSION_FIELD_NUMBER: _builtins.int
     NO_LOG_FIELD_NUMBER: _builtins.int
     MAX_COST_FIELD_NUMBER: _builtins.int
+    MAX_LATENCY_MS_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """The policy that routes. Empty: the configured chain."""
     limit: _builtins.int
@@ -991,6 +1017,10 @@ class RetrievalOptions(_message.Message):
     """Keep no record of this call in the decision log. Feedback on it is then refused."""
     max_cost: _builtins.float
     """What the sources may cost together, in units of answer quality. The policy chooses within it, and corrections keep to it. Unset: no limit."""
+    max_latency_ms: _builtins.float
+    """How long the sources may be expected to take, in milliseconds: one whose 90th percentile is above it is not asked, one of which nothing
+    is known yet is. Unset: no limit. The deadline of the call is what holds in any case.
+    """
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ask exactly these sources and do not route. Empty: the policy chooses."""
@@ -1004,13 +1034,19 @@ class RetrievalOptions(_message.Message):
         fusion: _builtins.str = ...,
         no_log: _builtins.bool = ...,
         max_cost: _builtins.float | None = ...,
+        max_latency_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "max_cost", b"max_cost"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "_max_latency_ms", b"_max_latency_ms", "max_cost", b"max_cost", "max_latency_ms", b"max_latency_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "fusion", b"fusion", "limit", b"limit", "max_cost", b"max_cost", "no_log", b"no_log", "policy", b"policy", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "_max_latency_ms", b"_max_latency_ms", "fusion", b"fusion", "limit", b"limit", "max_cost", b"max_cost", "max_latency_ms", b"max_latency_ms", "no_log", b"no_log", "policy", b"policy", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
     _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    _WhichOneofReturnType__max_latency_ms: _TypeAlias = _typing.Literal["max_latency_ms"]  # noqa: Y015
+    _WhichOneofArgType__max_latency_ms: _TypeAlias = _typing.Literal["_max_latency_ms", b"_max_latency_ms"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_latency_ms) -> _WhichOneofReturnType__max_latency_ms | None: ...
 
 Global___RetrievalOptions: _TypeAlias = RetrievalOptions  # noqa: Y015

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from router.retrieval.base import Probe
+from router.routing.latency import ExpectedLatency
 from router.types import Answer, Caller, Query, Retrieval, RouteDecision
 
 
@@ -19,6 +20,8 @@ class SourceProfile:
     description: str
     cost: float
     """Price of asking it, in units of answer quality."""
+    latency: ExpectedLatency | None = None
+    """Learned from use; None while too little is known."""
 
 
 class RoutingPolicy(Protocol):

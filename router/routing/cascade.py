@@ -31,7 +31,7 @@ class CascadePolicy:
         """A language model that fails leaves the decision of `learned`, whose reason then says so."""
         decision = replace(await self._learned.decide(query, probe, sources, caller), policy=self.name)
         # Without features it has decided without weighing anything: small talk.
-        choices = self._learned.choices(decision.features, sources, caller.max_cost) if decision.features else []
+        choices = self._learned.choices(decision.features, sources, caller.max_cost, caller.max_latency_s) if decision.features else []
         if len(choices) < 2 or choices[0].utility - choices[1].utility >= self._margin:
             return decision
         try:

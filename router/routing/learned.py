@@ -11,6 +11,7 @@ from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
 from router.routing.budget import TOLERANCE
 from router.routing.features import Features, features
+from router.routing.latency import is_quick, told_as_slow
 from router.routing.overview import overview_asked
 from router.routing.rules import is_small_talk, small_talk_decision
 from router.routing.source_sets import SourceSet, source_sets
@@ -64,24 +65,28 @@ class LearnedPolicy:
         if is_small_talk(query.text):
             return replace(small_talk_decision(self.name, sources), version=self.version)
         seen = features(query, probe)
-        choices = self.choices(seen, sources, caller.max_cost)
+        choices = self.choices(seen, sources, caller.max_cost, caller.max_latency_s)
+        slow = [source.name for source in sources if source not in _quick(sources, caller.max_latency_s)]
+        too_slow = f"; {told_as_slow(slow, caller.max_latency_s)}" if slow and caller.max_latency_s is not None else ""
         if not choices:
-            reason = f"no source can be had for {caller.max_cost:g}"
+            reason = "no source can be had" + ("" if caller.max_cost is None else f" for {caller.max_cost:g}")
             routes = tuple(self._route(source, NOTHING, seen) for source in sources)
-            return RouteDecision(self.name, routes, reason, version=self.version, features=seen)
+            return RouteDecision(self.name, routes, reason + too_slow, version=self.version, features=seen)
         overview = overview_asked(query)
         about_all = [choice for choice in choices if choice.kinds == {"graph"}] if overview is not None and overview.is_of_all else []
         best = about_all[0] if about_all else choices[0]
-        routes = tuple(self._route(source, best, seen) for source in sources)
+        routes = tuple(self._route(source, NOTHING if source.name in slow else best, seen) for source in sources)
         reason = _summary(best, choices, is_overview=bool(about_all))
-        return RouteDecision(self.name, routes, reason, version=self.version, features=seen)
+        return RouteDecision(self.name, routes, reason + too_slow, version=self.version, features=seen)
 
-    def choices(self, seen: Features, sources: Sequence[SourceProfile], max_cost: float | None = None) -> list[Choice]:
-        """Every set of the sources' kinds that may be paid, the one of greatest utility first; of equals the cheaper."""
+    def choices(
+        self, seen: Features, sources: Sequence[SourceProfile], max_cost: float | None = None, max_latency_s: float | None = None
+    ) -> list[Choice]:
+        """Every set of the quick enough sources' kinds that may be paid, the one of greatest utility first; of equals the cheaper."""
         unknown = sorted({source.kind for source in sources} - self._model.kinds)
         if unknown:
             raise ConfigurationError(f"the model of `learned` has not learned sources of kind {unknown[0]!r}", field="routing.policies")
-        price = _prices(sources)
+        price = _prices(_quick(sources, max_latency_s))
         chance = {kind: self._model.quality(kind, seen) for kind in price}
         choices = [
             Choice(kinds, 1.0 - math.prod(1.0 - chance[kind] for kind in kinds), sum(price[kind] for kind in kinds))
@@ -94,6 +99,10 @@ class LearnedPolicy:
         probability = self._model.quality(source.kind, seen)
         reasons = ", ".join(str(reason) for reason in self._model.reasons(source.kind, seen, REASONS))
         return Route(source.name, source.kind in best.kinds, probability, reasons, expected_quality=probability, cost=source.cost)
+
+
+def _quick(sources: Iterable[SourceProfile], max_latency_s: float | None) -> list[SourceProfile]:
+    return [source for source in sources if is_quick(source.latency.p90_s if source.latency else None, max_latency_s)]
 
 
 def _prices(sources: Iterable[SourceProfile]) -> Mapping[str, float]:

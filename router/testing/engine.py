@@ -12,6 +12,7 @@ from router.correction.corrector import Corrector
 from router.correction.judge import EvidenceJudge
 from router.engine import Engine, Source
 from router.errors import RouterError
+from router.filtering.base import OutputFilter, QueryFilter
 from router.generation.base import Generator, GeneratorEvent, Written
 from router.ranking.diversity import Diversity
 from router.ranking.symmetric import ReciprocalRankFusion
@@ -19,6 +20,7 @@ from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.follow_up import FollowUps
 from router.retrieval.probe import Prober
 from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile
+from router.routing.latency import Latencies
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.stores.vectors import PassageVectors
@@ -125,6 +127,9 @@ def small_engine(
     settings: RetrievalSettings | None = None,
     corrector: Corrector | None = None,
     observer: DecisionObserver | None = None,
+    query_filters: Sequence[QueryFilter] = (),
+    output_filters: Sequence[OutputFilter] = (),
+    latencies: Latencies | None = None,
 ) -> Engine:
     """An engine over these sources. Its chain is the first policy; by default one that chooses every source. It corrects nothing."""
     policies = policies or (TablePolicy("all", dict.fromkeys(retrievers, 1.0)),)
@@ -144,5 +149,8 @@ def small_engine(
         reader=None,
         generator=generator or QuotingGenerator(),
         settings=settings or RetrievalSettings(),
+        query_filters=query_filters,
+        output_filters=output_filters,
         observer=observer,
+        latencies=latencies,
     )

@@ -9,10 +9,13 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2
 
 from router.correction.base import Change, Lookup, State, Verdict
 from router.correction.corrector import Corrector
 from router.errors import AllSourcesUnavailable, InvalidInput, ModelUnavailable, StoreUnavailable
+from router.filtering.policy_file import FilterPolicy
+from router.filtering.refusal import RefusalRules
 from router.pb import corpus_service_pb2 as corpus_pb
 from router.pb import policy_service_pb2 as policy_pb
 from router.pb import router_service_pb2 as router_pb
@@ -21,6 +24,7 @@ from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, TablePolicy, small_engine
+from router.testing.fakes import HashEmbedder
 from router.types import Caller, Evidence, Notice, Query, Route, RouteDecision
 from tests.integration.grpc_service import PASSAGE, SmallApp, collected, failed, running
 from tests.unit.api.filled import unset_fields
@@ -34,7 +38,10 @@ class FullPolicy:
     name = "full"
 
     async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
-        routes = (Route(source.name, True, 0.75, "likely", expected_quality=0.5, cost=0.25, latency_s=0.125) for source in sources)
+        routes = (
+            Route(source.name, True, 0.75, "likely", expected_quality=0.5, cost=0.25, latency_s=0.125, latency_p90_s=0.5)
+            for source in sources
+        )
         return RouteDecision(self.name, tuple(routes), "by table", version="7", features={"near_first": 0.5})
 
 
@@ -68,8 +75,9 @@ async def test_replies_set_every_field_of_their_messages() -> None:
     async with running(full_app()) as service:
         route = await service.router.Route(router_pb.RouteRequest(query=QUESTION, all_policies=True))
         # `table` estimates no quality, cost or latency.
-        unestimated = {f"alternatives.routes.{name}" for name in ("expected_quality", "cost", "latency_ms", "selected", "probability")}
-        unestimated |= {"alternatives.version", "alternatives.features"}
+        unestimated = {f"alternatives.routes.{name}" for name in ("expected_quality", "cost", "latency_ms", "latency_p90_ms", "selected")}
+        unestimated |= {f"alternatives.{name}" for name in ("version", "features", "expected_latency_ms", "expected_latency_p90_ms")}
+        unestimated |= {"alternatives.routes.probability"}
         assert set(unset_fields(route)) <= unestimated
         retrieved = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION))
         assert set(unset_fields(retrieved)) <= healthy | {"warnings"}
@@ -106,6 +114,41 @@ async def test_a_budget_reaches_the_engine() -> None:
     assert "left out for the budget of 0.3: vector" in bound.decision.reason
     assert not any(route.selected for route in nothing.decision.routes)
     assert not nothing.evidence
+
+
+async def test_a_cap_on_latency_reaches_the_engine() -> None:
+    async with running(full_app()) as service:
+        options = pb.RetrievalOptions(max_latency_ms=400.0)
+        hurried = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION, options=options))
+        options = pb.RetrievalOptions(max_latency_ms=500.0)
+        patient = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION, options=options))
+    assert not any(route.selected for route in hurried.decision.routes)
+    assert "left out as slower than 400 ms: vector, graph" in hurried.decision.reason
+    assert not hurried.decision.HasField("expected_latency_ms")
+    assert all(route.selected for route in patient.decision.routes)
+    assert (patient.decision.expected_latency_ms, patient.decision.expected_latency_p90_ms) == (125.0, 500.0)
+
+
+async def test_a_refused_question_is_refused_by_every_call_but_health() -> None:
+    rule = {"name": "light", "message": "Ask the harbour office.", "patterns": ["lantern"]}
+    refusal = await RefusalRules.open(FilterPolicy.model_validate({"refuse": [rule]}), HashEmbedder())
+    source = ListRetriever([PASSAGE])
+    async with running(SmallApp(engine=small_engine({"vector": source}, query_filters=[refusal]))) as service:
+        for call in (
+            service.router.Route(router_pb.RouteRequest(query=QUESTION)),
+            service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION)),
+            service.router.Answer(router_pb.AnswerRequest(query=QUESTION)),
+            service.router.StreamAnswer(router_pb.StreamAnswerRequest(query=QUESTION)),
+        ):
+            failure = await failed(call)
+            assert (failure.code, failure.reason) == (grpc.StatusCode.PERMISSION_DENIED, "QUERY_REFUSED")
+            assert failure.message == "Ask the harbour office."
+        await service.router.Route(router_pb.RouteRequest(query=pb.Query(parts=[pb.Part(text="Who keeps the boat?")])))
+        health = await service.health.Check(health_pb2.HealthCheckRequest())
+        logged = await service.policies.ListDecisions(policy_pb.ListDecisionsRequest())
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+    assert source.callers == []
+    assert not logged.decisions
 
 
 async def test_a_stream_tells_decision_evidence_tokens_and_the_whole_answer_in_this_order() -> None:
@@ -230,6 +273,9 @@ WRONG_OPTIONS = [
     (pb.RetrievalOptions(max_cost=-0.1), "options.max_cost"),
     (pb.RetrievalOptions(max_cost=float("nan")), "options.max_cost"),
     (pb.RetrievalOptions(max_cost=0.1, sources=["vector"]), "options.max_cost"),
+    (pb.RetrievalOptions(max_latency_ms=-1), "options.max_latency_ms"),
+    (pb.RetrievalOptions(max_latency_ms=float("nan")), "options.max_latency_ms"),
+    (pb.RetrievalOptions(max_latency_ms=1, sources=["vector"]), "options.max_latency_ms"),
 ]
 
 GOOD, BAD = policy_pb.VERDICT_HELPFUL, policy_pb.VERDICT_NOT_HELPFUL

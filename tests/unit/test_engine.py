@@ -11,7 +11,9 @@ from router.correction.base import Change, Lookup, State, Verdict
 from router.correction.corrector import Corrector
 from router.correction.widen import Widen
 from router.engine import Options
-from router.errors import AllSourcesUnavailable, InvalidInput, NotImplementedYet, StoreUnavailable
+from router.errors import AllSourcesUnavailable, InvalidInput, NotImplementedYet, QueryRefused, StoreUnavailable
+from router.filtering.base import Finding
+from router.routing.latency import LEAST_CALLS, Latencies
 from router.testing.engine import ListRetriever, TablePolicy, small_engine
 from router.types import (
     AS_ASKED,
@@ -26,7 +28,11 @@ from router.types import (
     Retrieval,
     RouteDecision,
     SourceCode,
+    SourceReport,
+    Span,
     TextPart,
+    Token,
+    Turn,
 )
 
 QUERY = Query((TextPart("Who holds the account?"),))
@@ -37,6 +43,18 @@ def caller(seconds: float = 10.0) -> Caller:
 
 
 FOUND = (Evidence("e1", EvidenceKind.PASSAGE, "Note", "Weld holds it.", (Provenance("vector", 1, 1.0, "hybrid"),)),)
+
+
+class Watching:
+    """A DecisionObserver that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def on_decided(self, query, caller, decision) -> None:
+        self.told.append(decision)
+
+    on_retrieved = on_answered = on_decided
 
 
 class Down:
@@ -169,6 +187,8 @@ async def test_an_answer_comes_in_its_order() -> None:
         (Options(limit=-1), "options.limit"),
         (Options(limit=101), "options.limit"),
         (Options(fusion="magic"), "options.fusion"),
+        (Options(max_latency_s=-1.0), "options.max_latency_ms"),
+        (Options(max_latency_s=1.0, sources=("vector",)), "options.max_latency_ms"),
     ],
 )
 async def test_a_wrong_option_is_named(options: Options, field: str) -> None:
@@ -182,6 +202,107 @@ async def test_pictures_are_refused_as_not_there_yet() -> None:
     engine = small_engine({"vector": ListRetriever(FOUND)})
     with pytest.raises(NotImplementedYet):
         await engine.retrieve(Query((ImagePart(b"x", "image/png"),)), Options(), caller())
+
+
+async def seen(latencies: Latencies, **seconds: float) -> None:
+    for source, took in seconds.items():
+        for _ in range(LEAST_CALLS):
+            latencies.record(SourceReport(source, SourceCode.OK, took, 1))
+
+
+async def test_a_decision_says_how_long_its_sources_are_expected_to_take() -> None:
+    latencies = Latencies()
+    engine = small_engine({"vector": ListRetriever(FOUND), "web": ListRetriever(FOUND), "graph": Down()}, latencies=latencies)
+    await seen(latencies, vector=0.25, web=2.0)
+    decision = await engine.route(QUERY, Options(), caller())
+    assert [(route.latency_s, route.latency_p90_s) for route in decision.routes] == [(0.25, 0.25), (2.0, 2.0), (None, None)]
+    assert (decision.expected_latency_s, decision.expected_latency_p90_s) == (None, None)
+    await seen(latencies, graph=1.0)
+    decision = await engine.route(QUERY, Options(), caller())
+    assert (decision.expected_latency_s, decision.expected_latency_p90_s) == (2.0, 2.0)
+    hurried = (await engine.retrieve(QUERY, Options(max_latency_s=1.0), caller())).decision
+    assert hurried.selected == ("vector", "graph")
+    assert (hurried.expected_latency_s, hurried.expected_latency_p90_s) == (1.0, 1.0)
+    assert hurried.reason.endswith("left out as slower than 1000 ms: web")
+
+
+async def test_what_is_expected_is_learned_from_the_calls_that_sources_answer() -> None:
+    latencies = Latencies()
+    engine = small_engine({"vector": ListRetriever(FOUND), "graph": Down()}, latencies=latencies)
+    for _ in range(LEAST_CALLS):
+        assert latencies.expected("vector") is None
+        await engine.retrieve(QUERY, Options(), caller())
+    assert latencies.expected("vector") is not None
+    assert latencies.expected("graph") is None
+    named = (await engine.retrieve(QUERY, Options(sources=("vector",)), caller())).decision
+    assert named.expected_latency_s is not None
+
+
+class Watchful:
+    """Refuses questions of one word, from their words or once they are embedded; notes what it was asked."""
+
+    def __init__(self, word: str, *, embedded: bool = False) -> None:
+        self.word = word
+        self.embedded = embedded
+        self.seen: list[tuple[str, bool]] = []
+
+    async def check(self, query, vector, caller) -> None:
+        self.seen.append((query.text, vector is not None))
+        if self.word in query.text and (vector is not None) == self.embedded:
+            raise QueryRefused("Ask the office.", rule="word")
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+async def test_a_refused_question_reaches_no_policy_and_no_source_and_leaves_no_decision(embedded: bool) -> None:
+    source, watched = ListRetriever(FOUND), Watching()
+    engine = small_engine({"vector": source}, observer=watched, query_filters=[Watchful("account", embedded=embedded)])
+    for call in (
+        engine.route(QUERY, Options(), caller()),
+        engine.route_all(QUERY, caller()),
+        engine.retrieve(QUERY, Options(sources=("vector",)), caller()),
+        anext(engine.answer(QUERY, Options(), caller())),
+    ):
+        with pytest.raises(QueryRefused) as raised:
+            await call
+        assert (raised.value.rule, raised.value.message) == ("word", "Ask the office.")
+    assert source.callers == []
+    assert watched.told == []
+
+
+async def test_a_question_is_looked_at_as_it_came_as_it_stands_alone_and_embedded() -> None:
+    follow_up = Query(
+        (TextPart("And when did she start?"),), history=(Turn("user", "Who is Mira Lund?"), Turn("assistant", "An engineer."))
+    )
+    watchful = Watchful("Mira Lund", embedded=True)
+    engine = small_engine({"vector": ListRetriever(FOUND)}, query_filters=[watchful])
+    with pytest.raises(QueryRefused):
+        await engine.retrieve(follow_up, Options(), caller())
+    (first, embedded_first), (second, embedded_second), (third, embedded_third) = watchful.seen
+    assert first == "And when did she start?"
+    assert "Mira Lund" in second
+    assert second == third
+    assert (embedded_first, embedded_second, embedded_third) == (False, False, True)
+    with pytest.raises(QueryRefused):
+        await small_engine({"vector": ListRetriever(FOUND)}, query_filters=[Watchful("Mira")]).retrieve(follow_up, Options(), caller())
+
+
+class Hiding:
+    async def first(self, text: str, start: int) -> Finding | None:
+        at = text.find("Weld", start)
+        return None if at < 0 else Finding("names", Span(at, at + 4), "N.")
+
+
+async def test_an_answer_is_redacted_and_its_evidence_is_not() -> None:
+    engine = small_engine({"vector": ListRetriever(FOUND)}, output_filters=[Hiding()])
+    events = [event async for event in engine.answer(QUERY, Options(), caller())]
+    answer = events[-1]
+    assert isinstance(answer, Answer)
+    assert answer.text == "N. holds it. [1]"
+    assert "".join(event.text for event in events if isinstance(event, Token)) == answer.text
+    (citation,) = answer.citations
+    assert answer.text[citation.span.start : citation.span.end] == "[1]"
+    assert [notice.reason for notice in answer.notices] == ["QUOTED", "REDACTED"]
+    assert answer.retrieval.evidence[0].text == "Weld holds it."
 
 
 def test_the_engine_loads_no_transport_and_no_driver() -> None:

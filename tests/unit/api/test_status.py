@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from router import errors
 from router.api.status import CODES, DETAILS_KEY, MAX_MESSAGE_BYTES, code_of, error_of, shortened, status_of
-from router.errors import InternalError, InvalidInput, MissingExtra, Overloaded, RouterError, StoreUnavailable, Unavailable
+from router.errors import InternalError, InvalidInput, MissingExtra, Overloaded, QueryRefused, RouterError, StoreUnavailable, Unavailable
 
 ALL = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, RouterError)]
 
@@ -60,6 +60,15 @@ def test_a_missing_extra_comes_back_as_a_conflict_with_its_reason() -> None:
     status = status_of(error, "r")
     back = error_of(code_of(error), status.message, status)
     assert (type(back), back.reason, back.message) == (errors.Conflict, "MISSING_EXTRA", error.message)
+
+
+def test_a_refusal_names_its_rule() -> None:
+    status = status_of(QueryRefused("Ask the office.", rule="salaries"), "r1")
+    info = _detail(status, error_details_pb2.ErrorInfo)
+    assert (info.reason, info.metadata["rule"]) == ("QUERY_REFUSED", "salaries")
+    back = error_of(code_of(QueryRefused("")), status.message, status)
+    assert isinstance(back, QueryRefused)
+    assert (back.rule, back.message) == ("salaries", "Ask the office.")
 
 
 def test_details_are_what_clients_of_any_language_look_for() -> None:

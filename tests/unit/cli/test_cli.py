@@ -18,10 +18,11 @@ import pytest
 from typer.testing import CliRunner
 
 from router.cli.main import app
-from router.errors import StoreUnavailable
+from router.errors import QueryRefused, StoreUnavailable
+from router.routing.latency import Latencies
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, StuckGenerator, StuckRetriever, TablePolicy, small_engine
-from router.types import Condition, EvidenceKind, Filter, Notice, Provenance, Query
+from router.types import Condition, EvidenceKind, Filter, Notice, Provenance, Query, SourceCode, SourceReport
 from tests.integration.grpc_service import PASSAGE, Service, SmallApp, running
 
 QUESTION = "Who keeps the lantern?"
@@ -63,6 +64,45 @@ def full_app() -> SmallApp:
     }
     policies = [TablePolicy("table", dict.fromkeys(sources, 0.75)), TablePolicy("none", {})]
     return SmallApp(engine=small_engine(sources, policies=policies))
+
+
+async def test_expected_latency_is_shown_and_capped() -> None:
+    latencies = Latencies()
+    for seconds in (0.012, 0.012, 0.012, 0.04, 0.04):
+        latencies.record(SourceReport("vector", SourceCode.OK, seconds, 1))
+    engine = small_engine({"vector": ListRetriever([PASSAGE]), "graph": ListRetriever()}, latencies=latencies)
+    async with command(SmallApp(engine=engine)) as (run, _):
+        explained = await run("route", QUESTION, "--explain")
+        document = json.loads((await run("route", QUESTION, "--json")).stdout)
+        hurried = json.loads((await run("retrieve", QUESTION, "--max-latency", "39", "--json")).stdout)
+        answered = json.loads((await run("ask", QUESTION, "--max-latency", "39", "--json")).stdout)
+    assert "12 (40)" in explained.stdout
+    routes = {route["source"]: route for route in document["decision"]["routes"]}
+    assert (routes["vector"]["latency_ms"], routes["vector"]["latency_p90_ms"]) == (12.0, 40.0)
+    assert (routes["graph"]["latency_ms"], document["decision"]["expected_latency_ms"]) == (None, None)
+    for reply in (hurried, answered):
+        assert [report["source"] for report in reply["sources"]] == ["graph"]
+        assert "left out as slower than 39 ms: vector" in reply["decision"]["reason"]
+
+
+class Refusing:
+    async def check(self, query: Query, vector: Any, caller: Any) -> None:
+        raise QueryRefused("Ask the harbour office.", rule="light")
+
+
+async def test_a_refusal_says_which_rule_and_what_to_do() -> None:
+    refusing = SmallApp(engine=small_engine({"vector": ListRetriever([PASSAGE])}, query_filters=[Refusing()]))
+    async with command(refusing) as (run, _):
+        for name in ("ask", "route", "retrieve"):
+            result = await run(name, QUESTION)
+            assert result.exit_code == 4
+            assert result.stderr.startswith("refused by the rule 'light': Ask the harbour office. (request id ")
+        document = json.loads((await run("ask", QUESTION, "--json")).stdout)
+    assert (document["error"]["code"], document["error"]["reason"], document["error"]["rule"]) == (
+        "PERMISSION_DENIED",
+        "QUERY_REFUSED",
+        "light",
+    )
 
 
 # --- ask, route, retrieve -------------------------------------------------------------------------------------------
@@ -119,6 +159,8 @@ async def test_ask_json_is_one_document_of_the_described_form() -> None:
         "reason": "the table says 0.75",
         "expected_quality": None,
         "cost": None,
+        "latency_ms": None,
+        "latency_p90_ms": None,
     }
     assert document["turns"] == []
     (evidence,) = document["evidence"]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from router.correction.base import Lookup
 from router.correction.widen import LEAST_GAIN, Widen
+from router.routing.latency import ExpectedLatency
 from tests.unit.correction.states import PRICES, QUESTION, state
 
 chances = st.floats(0, 1)
@@ -46,3 +47,19 @@ async def test_a_turn_keeps_to_the_budget_of_the_call() -> None:
     assert change is not None
     assert change.sources == ("graph",)
     assert await Widen().propose(replace(asked, caller=replace(asked.caller, max_cost=0.03))) is None
+
+
+async def test_a_turn_keeps_to_the_time_of_the_call_with_what_was_waited_for_before() -> None:
+    asked = state({"vector": 0.3, "graph": 0.4, "web": 0.9}, ["vector"], 0.1)
+    seconds = {"vector": 0.5, "graph": 0.25, "web": 1.0}
+    sources = tuple(replace(source, latency=ExpectedLatency(0.1, seconds[source.name])) for source in asked.sources)
+
+    async def proposed(max_latency_s: float, **changed) -> tuple[str, ...]:
+        hurried = replace(asked, caller=replace(asked.caller, max_latency_s=max_latency_s), **changed)
+        change = await Widen().propose(hurried)
+        return () if change is None else change.sources
+
+    assert set(await proposed(1.5, sources=sources)) == {"graph", "web"}
+    assert await proposed(1.25, sources=sources) == ("graph",)
+    assert await proposed(0.5, sources=sources) == ()
+    assert set(await proposed(0.5)) == {"graph", "web"}  # nothing is known yet

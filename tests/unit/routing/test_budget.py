@@ -1,4 +1,4 @@
-"""A decision is kept within what the caller is ready to pay."""
+"""A decision is kept within what the caller is ready to pay and to wait."""
 
 from __future__ import annotations
 
@@ -8,27 +8,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.routing.budget import within_budget
+from router.routing.latency import ExpectedLatency
 from router.types import Route, RouteDecision
 from tests.unit.routing.questions import SOURCES, caller, probe, question
 from tests.unit.routing.test_learned_policy import POLICY
 
-ROWS = st.lists(st.tuples(st.booleans(), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=5)
+LATENCIES = st.none() | st.floats(0, 3)
+ROWS = st.lists(st.tuples(st.booleans(), st.floats(0, 1), st.floats(0, 1), LATENCIES), min_size=1, max_size=5)
 
 
 def decision_of(rows) -> RouteDecision:
-    routes = tuple(Route(f"s{number}", selected, chance, "", cost=cost) for number, (selected, chance, cost) in enumerate(rows))
+    routes = tuple(
+        Route(f"s{number}", selected, chance, "", cost=cost, latency_p90_s=p90_s[0] if p90_s else None)
+        for number, (selected, chance, cost, *p90_s) in enumerate(rows)
+    )
     return RouteDecision("p", routes, "why")
 
 
-@given(ROWS, st.floats(0, 2))
-def test_what_is_left_can_be_paid_and_was_chosen_before(rows, budget: float) -> None:
+@given(ROWS, st.none() | st.floats(0, 2), st.none() | st.floats(0, 3))
+def test_what_is_left_is_within_both_limits_and_nothing_that_fits_is_dropped(rows, budget: float | None, cap: float | None) -> None:
     before = decision_of(rows)
-    after = within_budget(before, budget)
-    assert after.cost <= budget + 1e-9
+    after = within_budget(before, budget, cap)
     assert set(after.selected) <= set(before.selected)
-    assert after == before or "left out for the budget" in after.reason
-    if before.cost <= budget:
+    assert budget is None or after.cost <= budget + 1e-9
+    assert within_budget(after, budget, cap) == after
+    for now, then in zip(after.routes, before.routes, strict=True):
+        assert replace(now, selected=then.selected) == then
+        quick = cap is None or then.latency_p90_s is None or then.latency_p90_s <= cap
+        assert quick or not now.selected
+        if then.selected and not now.selected:
+            assert now.source in after.reason
+            # What was left out was too slow, or does not fit beside what was kept.
+            assert not quick or after.cost + (then.cost or 0.0) > (budget or 0.0)
+    if before.cost <= (budget if budget is not None else 2**9) and all(cap is None or (r.latency_p90_s or 0) <= cap for r in before.routes):
         assert after == before
+
+
+def test_the_reason_says_what_was_left_out_and_why() -> None:
+    after = within_budget(decision_of([(True, 0.9, 0.02, 0.5), (True, 0.8, 0.2, 0.1), (True, 0.7, 0.02, None)]), 0.1, 0.25)
+    assert after.selected == ("s2",)
+    assert after.reason == "why; left out as slower than 250 ms: s0; left out for the budget of 0.1: s1"
 
 
 def test_the_likeliest_are_kept() -> None:
@@ -47,3 +66,27 @@ async def test_the_learned_policy_chooses_the_best_within_the_budget() -> None:
     nothing = await POLICY.decide(asked, probe(), SOURCES, replace(caller(), max_cost=0.001))
     assert nothing.selected == ()
     assert "no source can be had for 0.001" in nothing.reason
+
+
+async def test_the_learned_policy_chooses_among_the_quick_ones() -> None:
+    asked = question("Who won the cup this week?")
+    seen = probe(cosine=0.1, recent=True)
+    slow_web = tuple(replace(source, latency=ExpectedLatency(0.5, 1.5) if source.kind == "web" else None) for source in SOURCES)
+    patient = await POLICY.decide(asked, seen, slow_web, replace(caller(), max_latency_s=1.5))
+    assert "web" in patient.selected
+    assert "left out" not in patient.reason
+    hurried = await POLICY.decide(asked, seen, slow_web, replace(caller(), max_latency_s=1.0))
+    assert hurried.selected
+    assert "web" not in hurried.selected
+    assert "left out as slower than 1000 ms: web" in hurried.reason
+    all_slow = tuple(replace(source, latency=ExpectedLatency(0.5, 1.5)) for source in SOURCES)
+    nothing = await POLICY.decide(asked, seen, all_slow, replace(caller(), max_latency_s=1.0))
+    assert nothing.selected == ()
+    assert "no source can be had; left out as slower than 1000 ms: vector, graph, web" in nothing.reason
+
+
+async def test_of_two_sources_of_a_kind_only_the_slow_one_is_left_out() -> None:
+    vector = SOURCES[0]
+    two = (vector, replace(vector, name="archive", cost=0.3, latency=ExpectedLatency(2.0, 3.0)))
+    decision = await POLICY.decide(question("Who keeps the lantern?"), probe(), two, replace(caller(), max_latency_s=1.0))
+    assert decision.selected == ("vector",)

@@ -14,6 +14,7 @@ from router.retrieval.base import Nearest, Probe
 from router.routing.base import SourceProfile
 from router.routing.cascade import CascadePolicy
 from router.routing.features import MEANINGS, features
+from router.routing.latency import ExpectedLatency
 from router.routing.learned import LearnedPolicy
 from router.routing.value import open_model
 from router.types import Route, RouteDecision
@@ -138,3 +139,10 @@ async def test_a_cascade_without_its_model_goes_on_and_says_so() -> None:
     decision = await CascadePolicy(POLICY, Gone(), margin=1.0).decide(ASKED, SEEN, SOURCES, caller())
     assert decision.selected == (await POLICY.decide(ASKED, SEEN, SOURCES, caller())).selected
     assert "the model is gone" in decision.reason
+
+
+async def test_a_cascade_weighs_only_what_is_quick_enough() -> None:
+    model = Deciding()
+    slow = tuple(replace(source, latency=ExpectedLatency(1.0, 2.0) if source.kind != "vector" else None) for source in SOURCES)
+    decision = await CascadePolicy(POLICY, model, margin=1.0).decide(ASKED, SEEN, slow, replace(caller(), max_latency_s=1.0))
+    assert (decision.selected, model.asked) == (("vector",), 0)

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from router.errors import ConfigurationError
-from router.routing.registry import open_policies
+from router.routing.registry import GROUP, open_policies
 from router.settings import RoutingSettings
 from router.testing.language_model import ScriptedLanguageModel
 from tests.unit.routing.questions import SOURCES, caller, probe, question
@@ -38,27 +37,11 @@ def test_a_policy_that_is_not_registered_is_named() -> None:
     assert caught.value.field == "routing.policies.1"
 
 
-@pytest.fixture
-def plug_in(tmp_path, monkeypatch):
-    """Install a package with one module and one entry point, as pip would lay it down."""
-
-    def install(name: str, code: str, target: str) -> None:
-        (tmp_path / "plugged.py").write_text(code)
-        about = tmp_path / "plugged-1.0.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text(f"[graphrag_router.policies]\n{name} = plugged:{target}\n")
-        monkeypatch.syspath_prepend(str(tmp_path))
-        monkeypatch.delitem(sys.modules, "plugged", raising=False)
-
-    return install
-
-
 async def test_the_policy_of_the_documentation_works_as_it_stands_there(plug_in) -> None:
     page = (Path(__file__).parents[3] / "docs" / "routing.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     assert len(code.splitlines()) <= 30
-    plug_in("nearest", code, "make")
+    plug_in(GROUP, "nearest", code, "make")
     policies = open_policies(RoutingSettings(policies=("nearest", "rules")), None)
     policy, description = policies["nearest"]
     assert description
@@ -67,6 +50,6 @@ async def test_the_policy_of_the_documentation_works_as_it_stands_there(plug_in)
 
 
 def test_a_plug_in_takes_no_name_that_is_taken(plug_in) -> None:
-    plug_in("rules", "def make(settings, model):\n    return None\n", "make")
+    plug_in(GROUP, "rules", "def make(settings, model):\n    return None\n", "make")
     with pytest.raises(ConfigurationError, match="which is taken"):
         open_policies(RoutingSettings(), None)
