@@ -47,6 +47,7 @@ from router.retrieval.web import open_web_source
 from router.routing.base import SourceProfile
 from router.routing.chain import PolicyChain
 from router.routing.registry import open_policies
+from router.routing.versions import PolicyVersions
 from router.settings import GraphSource, Settings, SourceSettings, VectorSource, WebSource
 from router.stores.base import LexicalIndex
 from router.stores.decision_log import DecisionLog
@@ -114,7 +115,7 @@ class _Assembly:
         corpus = await self._open_corpus()
         linker = NameLinker(self._mirror)
         sources = [await self._open_source(name, source, linker) for name, source in self._settings.sources.items()]
-        opened = open_policies(self._settings.routing, self._llm)
+        opened = open_policies(self._settings.routing, self._llm, PolicyVersions(self._settings.data_dir))
         policies = {name: policy for name, (policy, _) in opened.items()}
         decisions = await self._open_decision_log()
         engine = Engine(

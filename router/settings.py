@@ -355,7 +355,8 @@ class RoutingSettings(Concern):
     llm_threshold: float = Field(default=0.3, ge=0, le=1)
     """A source is chosen by the policy `llm` when its probability reaches this."""
     model: Path | None = None
-    """Weights of the policy `learned`, as `graphrag-router policy train` writes them. None: the shipped ones."""
+    """Weights of the policy `learned`, as `graphrag-router policy train --out` writes them. None: the version that was promoted, else the
+    shipped ones."""
     cascade_margin: float = Field(default=0.03, ge=0, le=1)
     """`cascade` asks the language model when the best and the next best choice of `learned` are nearer than this in expected utility."""
 
