@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -44,9 +44,11 @@ from router.retrieval.summary import SummaryWriter
 from router.retrieval.text2cypher import CypherWriter, GraphWithCypher
 from router.retrieval.vector import VectorRetriever
 from router.retrieval.web import open_web_source
-from router.routing.base import SourceProfile
+from router.routing.base import RoutingPolicy, SourceProfile
 from router.routing.chain import PolicyChain
-from router.routing.registry import open_policies
+from router.routing.experiment import Arm, Experiment
+from router.routing.registry import named_policy, open_policies
+from router.routing.shadow import Shadows
 from router.routing.versions import PolicyVersions
 from router.settings import GraphSource, Settings, SourceSettings, VectorSource, WebSource
 from router.stores.base import LexicalIndex
@@ -115,15 +117,17 @@ class _Assembly:
         corpus = await self._open_corpus()
         linker = NameLinker(self._mirror)
         sources = [await self._open_source(name, source, linker) for name, source in self._settings.sources.items()]
-        opened = open_policies(self._settings.routing, self._llm, PolicyVersions(self._settings.data_dir))
+        self._versions = PolicyVersions(self._settings.data_dir)
+        opened = open_policies(self._settings.routing, self._llm, self._versions)
         policies = {name: policy for name, (policy, _) in opened.items()}
+        chain = [policies[name] for name in self._settings.policy_chain]
         decisions = await self._open_decision_log()
         engine = Engine(
             sources=tuple(sources),
             follow_ups=FollowUps(self._llm),
             prober=self._prober(linker),
             policies=policies,
-            chain=PolicyChain([policies[name] for name in self._settings.policy_chain]),
+            chain=PolicyChain(chain),
             fusions=self._fusions(),
             default_fusion=self._settings.fusion.method,
             reranker=await self._open_reranker(),
@@ -133,6 +137,8 @@ class _Assembly:
             generator=self._generator(),
             settings=self._settings.retrieval,
             observer=decisions,
+            experiment=self._experiment(policies, chain),
+            shadows=self._shadows(policies),
         )
         return App(
             settings=self._settings,
@@ -144,6 +150,24 @@ class _Assembly:
             embedder=self._embedder,
             language_model=self._llm,
         )
+
+    def _experiment(self, policies: Mapping[str, RoutingPolicy], chain: Sequence[RoutingPolicy]) -> Experiment | None:
+        settings = self._settings.routing.experiment
+        if settings is None:
+            return None
+        arms = [
+            # Where the arm's policy cannot decide the chain does, and it still counts for the arm: leaving it out would flatter the arm.
+            Arm(name, share, PolicyChain([named_policy(name, policies, self._versions, f"routing.experiment.arms.{name}"), *chain]))
+            for name, share in settings.arms.items()
+        ]
+        return Experiment(settings.name, arms)
+
+    def _shadows(self, policies: Mapping[str, RoutingPolicy]) -> Shadows:
+        names = self._settings.routing.shadow
+        named = {name: named_policy(name, policies, self._versions, f"routing.shadow.{place}") for place, name in enumerate(names)}
+        shadows = Shadows(named)
+        self._stack.push_async_callback(shadows.aclose)
+        return shadows
 
     async def _open_models(self) -> None:
         models, cache = self._settings.models, self._settings.data_dir / "models"

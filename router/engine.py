@@ -24,6 +24,8 @@ from router.retrieval.reading import Reader
 from router.retrieval.run import run_source
 from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile, Unobserved
 from router.routing.budget import within_budget
+from router.routing.experiment import Arm, Experiment
+from router.routing.shadow import Shadows, Tell
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.types import (
@@ -38,11 +40,14 @@ from router.types import (
     Retrieval,
     Route,
     RouteDecision,
+    ShadowDecision,
     SourceReport,
     TextPart,
 )
 
 MAX_LIMIT = 100
+MAX_KEY_CHARACTERS = 256
+"""Of an experiment's key."""
 SPARE = 4
 """Items fused beyond the limit, to take the places of those that only repeat others."""
 
@@ -56,9 +61,11 @@ class Options:
     limit: int = 0
     fusion: str = ""
     no_log: bool = False
+    """Keep no record of this call to learn from."""
     max_cost: float | None = None
     """What the sources may cost together; whoever names the sources himself has chosen."""
-    """Keep no record of this call to learn from."""
+    experiment_key: str = ""
+    """Whom an experiment assigns to an arm; unused when the call names a policy or the sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +117,8 @@ class Engine:
         generator: Writes the answer.
         settings: Limits and time shares.
         observer: Is told of the decisions of every retrieval and answer that did not opt out.
+        experiment: Who decides in the chain's place for calls that bring a key.
+        shadows: Decide beside the live policy, for the observer to know.
     """
 
     def __init__(
@@ -129,6 +138,8 @@ class Engine:
         generator: Generator,
         settings: RetrievalSettings,
         observer: DecisionObserver | None = None,
+        experiment: Experiment | None = None,
+        shadows: Shadows | None = None,
     ) -> None:
         self.sources = {source.profile.name: source for source in sources}
         self.policies = policies
@@ -144,6 +155,8 @@ class Engine:
         self._generator = generator
         self._settings = settings
         self.observer = observer or Unobserved()
+        self._experiment = experiment
+        self._shadows = shadows or Shadows({})
 
     async def probe(self, query: Query, caller: Caller) -> Probe:
         """The cheap look at the corpus only.
@@ -192,6 +205,11 @@ class Engine:
         observer.on_decided(call.query, caller, decision)
         retrieval = await self._gather(call, probe, decision)
         observer.on_retrieved(call.query, caller, retrieval)
+
+        def tell(shadows: tuple[ShadowDecision, ...]) -> None:
+            observer.on_retrieved(call.query, caller, _shadowed(retrieval, shadows))
+
+        self._let_shadows_decide(call, probe, decision, tell)
         return retrieval
 
     async def compare(
@@ -254,6 +272,11 @@ class Engine:
             notices=(*retrieval.notices, *written.notices),
         )
         observer.on_answered(call.query, caller, answer)
+
+        def tell(shadows: tuple[ShadowDecision, ...]) -> None:
+            observer.on_answered(call.query, caller, replace(answer, retrieval=_shadowed(answer.retrieval, shadows)))
+
+        self._let_shadows_decide(call, probe, decision, tell)
         yield answer
 
     def _observer_of(self, call: _Call) -> DecisionObserver:
@@ -266,9 +289,22 @@ class Engine:
         with call.watch.stage("route"):
             if call.options.sources:
                 return _as_asked(self._profiles, call.options.sources)
-            policy = self.policies[call.options.policy] if call.options.policy else self._chain
+            arm = self._arm_of(call)
+            policy = self.policies[call.options.policy] if call.options.policy else self._chain if arm is None else arm.policy
             decision = within_budget(await policy.decide(call.query, probe, self._profiles, call.caller), call.options.max_cost)
+        if arm is not None and self._experiment is not None:
+            decision = replace(decision, experiment=self._experiment.name, arm=arm.name)
         return replace(decision, latency_s=call.watch.stages_s["route"])
+
+    def _arm_of(self, call: _Call) -> Arm | None:
+        if self._experiment is None or not call.options.experiment_key or call.options.policy:
+            return None
+        return self._experiment.arm(call.caller.tenant, call.options.experiment_key)
+
+    def _let_shadows_decide(self, call: _Call, probe: Probe, decision: RouteDecision, tell: Tell) -> None:
+        # Where the caller named the sources there is no decision to be compared with.
+        if not call.options.no_log and not decision.as_asked:
+            self._shadows.follow(call.query, probe, self._profiles, call.caller, tell)
 
     async def _gather(self, call: _Call, probe: Probe, decision: RouteDecision) -> Retrieval:
         found = _Findings(decision.trust)
@@ -397,8 +433,15 @@ class Engine:
             raise InvalidInput(f"the sources may cost {options.max_cost}; 0 or more, or unset for no limit", field="options.max_cost")
         if options.max_cost is not None and options.sources:
             raise InvalidInput("name the sources or what they may cost, not both", field="options.max_cost")
+        if len(options.experiment_key) > MAX_KEY_CHARACTERS:
+            message = f"the key has {len(options.experiment_key)} characters; {MAX_KEY_CHARACTERS} are allowed: send a hash of it"
+            raise InvalidInput(message, field="options.experiment_key")
         if options.fusion and options.fusion not in self._fusions:
             raise InvalidInput(f"there is no fusion {options.fusion!r}; available are {sorted(self._fusions)}", field="options.fusion")
+
+
+def _shadowed(retrieval: Retrieval, shadows: tuple[ShadowDecision, ...]) -> Retrieval:
+    return replace(retrieval, decision=replace(retrieval.decision, shadows=shadows))
 
 
 def _as_asked(profiles: tuple[SourceProfile, ...], names: tuple[str, ...]) -> RouteDecision:

@@ -21,6 +21,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 """Names of sources, tenants and collections: lower case, at most 63 characters."""
 
 
+PolicyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}(@[A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")]
+"""A policy, or by `learned@VERSION` that version of it."""
+
+
 class Concern(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -344,6 +348,21 @@ class WebSource(Concern):
 SourceSettings = Annotated[VectorSource | GraphSource | WebSource, Field(discriminator="kind")]
 
 
+class ExperimentSettings(Concern):
+    """A/B of policies. Which one decides for a call follows from the hash of its `experiment_key`; a call without one takes no part."""
+
+    name: Name
+    """Of the experiment; under another name the keys are dealt anew."""
+    arms: dict[PolicyName, Annotated[float, Field(gt=0, le=1)]] = Field(min_length=2)
+    """Policies with their shares of the keys, which sum to 1; such as `{learned: 0.9, learned@2026-11: 0.1}`."""
+
+    @model_validator(mode="after")
+    def _shares_sum_to_1(self) -> ExperimentSettings:
+        if abs(sum(self.arms.values()) - 1.0) > 1e-9:
+            raise ValueError(f"the shares of the arms sum to {sum(self.arms.values()):g}; they must sum to 1")
+        return self
+
+
 class RoutingSettings(Concern):
     """Who decides, and what to do when it cannot."""
 
@@ -359,6 +378,11 @@ class RoutingSettings(Concern):
     shipped ones."""
     cascade_margin: float = Field(default=0.03, ge=0, le=1)
     """`cascade` asks the language model when the best and the next best choice of `learned` are nearer than this in expected utility."""
+    shadow: tuple[PolicyName, ...] = ()
+    """Policies that decide silently beside the live one, after the call and only into the decision log; `learned@VERSION` is a version of
+    `policy versions`. One that asks a language model costs a call of it each time."""
+    experiment: ExperimentSettings | None = None
+    """A/B of policies by a key that callers give. None: the chain decides."""
 
 
 class WalkSettings(Concern):

@@ -291,6 +291,17 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowDecision:
+    """What a policy would have chosen that decided silently beside the live one."""
+
+    policy: str
+    """As `routing.shadow` names it, such as `learned@2026-11`."""
+    version: str
+    """Of its weights; empty when it has none but the release's."""
+    chosen: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RouteDecision:
     policy: str
     """The policy that decided in the end; after a fallback its reason says which one could not."""
@@ -304,6 +315,12 @@ class RouteDecision:
     decisions (`router/experiments/off_policy.py`) divides by it."""
     features: Mapping[str, float] = field(default_factory=dict)
     """What the policy decided on; finite numbers."""
+    experiment: str = ""
+    """The experiment whose arm decided; empty when the ordinary chain did."""
+    arm: str = ""
+    """The arm, which the caller's key was assigned to. The propensity is that of the arm's policy: no chance is left in the assignment."""
+    shadows: tuple[ShadowDecision, ...] = ()
+    """What others would have chosen, once they have decided. Inside the service only; callers never see it."""
 
     @property
     def as_asked(self) -> bool:
@@ -463,6 +480,10 @@ class LoggedDecision:
     question: str = ""
     """Only kept where `learning.log_questions` is on."""
     feedback: Feedback | None = None
+    experiment: str = ""
+    arm: str = ""
+    """Of the experiment: the policy that the caller's key was assigned to. The propensity is given this arm."""
+    shadows: tuple[ShadowDecision, ...] = ()
 
     @property
     def reward(self) -> float | None:

@@ -229,6 +229,8 @@ def decision_from_proto(message: pb.RouteDecision) -> RouteDecision:
         version=message.version,
         propensity=message.propensity,
         features=dict(message.features),
+        experiment=message.experiment,
+        arm=message.arm,
     )
 
 
@@ -241,6 +243,8 @@ def decision_to_proto(decision: RouteDecision) -> pb.RouteDecision:
         version=decision.version,
         propensity=decision.propensity,
         features=decision.features,
+        experiment=decision.experiment,
+        arm=decision.arm,
     )
 
 

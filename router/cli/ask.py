@@ -11,6 +11,7 @@ from router.cli import documents, render
 from router.cli.options import (
     DEFAULT_TARGET,
     DEFAULT_TIMEOUT_S,
+    ExperimentKey,
     Filters,
     Fusion,
     Json,
@@ -40,6 +41,7 @@ def ask(
     where: Filters = None,
     no_log: NoLog = False,
     max_cost: MaxCost = None,
+    experiment_key: ExperimentKey = "",
     target: Target = DEFAULT_TARGET,
     api_key: Key = None,
     tls: Tls = False,
@@ -50,11 +52,27 @@ def ask(
     query = query_of(question, where)
     with connected(target, api_key, tls, timeout, as_json) as client:
         if as_json:
-            answer = client.answer(query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log, max_cost=max_cost)
+            answer = client.answer(
+                query,
+                sources=source or (),
+                policy=policy,
+                limit=limit,
+                fusion=fusion,
+                no_log=no_log,
+                max_cost=max_cost,
+                experiment_key=experiment_key,
+            )
             print_json(documents.of_answer(answer))
         else:
             events = client.stream_answer(
-                query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log, max_cost=max_cost
+                query,
+                sources=source or (),
+                policy=policy,
+                limit=limit,
+                fusion=fusion,
+                no_log=no_log,
+                max_cost=max_cost,
+                experiment_key=experiment_key,
             )
             _show(events)
 
@@ -130,6 +148,7 @@ def retrieve(
     where: Filters = None,
     no_log: NoLog = False,
     max_cost: MaxCost = None,
+    experiment_key: ExperimentKey = "",
     target: Target = DEFAULT_TARGET,
     api_key: Key = None,
     tls: Tls = False,
@@ -140,7 +159,14 @@ def retrieve(
     query = query_of(question, where)
     with connected(target, api_key, tls, timeout, as_json) as client:
         retrieval = client.retrieve(
-            query, sources=source or (), policy=policy, limit=limit, fusion=fusion, no_log=no_log, max_cost=max_cost
+            query,
+            sources=source or (),
+            policy=policy,
+            limit=limit,
+            fusion=fusion,
+            no_log=no_log,
+            max_cost=max_cost,
+            experiment_key=experiment_key,
         )
     if as_json:
         print_json(documents.of_retrieval(retrieval))

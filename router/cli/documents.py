@@ -73,6 +73,7 @@ def of_decision(decision: RouteDecision) -> Document:
         ],
         "version": decision.version,
         "features": dict(decision.features),
+        **({"experiment": decision.experiment, "arm": decision.arm} if decision.experiment else {}),
     }
 
 
@@ -93,6 +94,8 @@ def of_logged(decision: LoggedDecision) -> Document:
         "outcome": _outcome(decision.outcome),
         "feedback": _feedback(decision.feedback),
         **({"question": decision.question} if decision.question else {}),
+        **({"experiment": decision.experiment, "arm": decision.arm} if decision.experiment else {}),
+        **({"shadows": [{**asdict(shadow), "chosen": list(shadow.chosen)} for shadow in decision.shadows]} if decision.shadows else {}),
     }
 
 

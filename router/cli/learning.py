@@ -33,7 +33,7 @@ from router.telemetry import configure_logging
 from router.types import LoggedDecision
 
 if TYPE_CHECKING:
-    from router.experiments.version_comparison import Judged
+    from router.experiments.version_comparison import ArmResult, Judged
     from router.routing.versions import Comparison
 
 app = typer.Typer(no_args_is_help=True, help="Train, compare and promote what the routing policies learn; show what they decided.")
@@ -165,8 +165,8 @@ def compare(
 ) -> None:
     """Say which version of `learned` is worth more per question, with a 95 % interval; kept beside VERSION for `policy promote`.
 
-    By data sets: the utility of what each chooses, paired by question. By a log: off-policy estimates, also of the shadow policies in it,
-    for which no versions need be named.
+    By data sets: the utility of what each chooses, paired by question. By a log: off-policy estimates, also of the shadow policies in it
+    and the arms of experiments, for which no versions need be named.
     """
     if bool(folders) == (log_file is not None):
         raise typer.BadParameter("give data sets, or a log by --log", param_hint="DATASET...")
@@ -184,21 +184,25 @@ def compare(
         pair = None if version is None or against is None else version_comparison.Pair.open(versions, version, against)
         comparison: Comparison | None = None
         judged: list[Judged] = []
+        arms: list[ArmResult] = []
         if log_file is not None:
             rows = version_comparison.read_log(log_file)
             if pair is not None:
                 sources = [SourceProfile(name, one.kind, one.description, one.cost) for name, one in settings.sources.items()]
                 comparison, judged = version_comparison.judge_versions(rows, pair, sources)
             judged += version_comparison.judge_shadows(rows)
+            arms = version_comparison.judge_arms(rows)
         elif pair is not None:
             comparison = version_comparison.compared_on_sets(settings, pair, folders or (), k=k, limit=limit, tables=tables)
         if comparison is not None and comparison.version in versions.manifest().versions:
             versions.keep_comparison(comparison)
         if as_json:
             told_of = None if comparison is None else comparison.model_dump(mode="json")
-            print_json({"comparison": told_of, "judged": [asdict(one) for one in judged]})
+            print_json({"comparison": told_of, "judged": [asdict(one) for one in judged], "arms": [asdict(one) for one in arms]})
             return
         _show_judged(judged)
+        for arm in arms:
+            typer.echo(str(arm))
         if comparison is not None:
             typer.echo(str(comparison))
 

@@ -34,6 +34,9 @@ Limit = Annotated[int, typer.Option(metavar="N", help="Evidence at most, 1 to 10
 Fusion = Annotated[str, typer.Option(metavar="NAME", help="walk, rrf or weighted. Default: the configured one.")]
 NoLog = Annotated[bool, typer.Option("--no-log", help="Keep no record of this call to learn from.")]
 MaxCost = Annotated[float | None, typer.Option("--max-cost", min=0, help="What the sources may cost together, in units of answer quality.")]
+ExperimentKey = Annotated[
+    str, typer.Option("--experiment-key", metavar="KEY", help="Who asks, so that an experiment of the service always gives them one arm.")
+]
 Filters = Annotated[
     list[str] | None,
     typer.Option(

@@ -46,6 +46,8 @@ async def scratch_app(settings: Settings, dataset: Dataset, progress: Progress) 
             "milvus": settings.milvus.model_copy(update={"uri": None}),
             "graph": settings.graph.model_copy(update={"uri": None}),
             "journal": settings.journal.model_copy(update={"url": None}),
+            # Versions are named in another data folder, and nothing that chance or a key decides belongs into a measurement.
+            "routing": settings.routing.model_copy(update={"shadow": (), "experiment": None}),
             # A measurement is no use: nothing is to be learned from it, and nothing may slow it down.
             "learning": LearningSettings(log_decisions=False),
         }

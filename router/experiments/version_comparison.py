@@ -18,6 +18,7 @@ from router.experiments.catalogue import open_dataset
 from router.experiments.comparison import paired_difference
 from router.experiments.dataset import Dataset
 from router.experiments.decisions import Candidate, decide_all
+from router.experiments.metrics import half_width, mean
 from router.experiments.off_policy import (
     Action,
     Estimate,
@@ -169,7 +170,8 @@ class Row:
     utility: float | None
     """Reward less the price of the sources; None where nobody judged the answer."""
     shadows: Mapping[str, Action]
-    arm: str
+    arm: tuple[str, str] | None
+    """Experiment and arm; None outside of an experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,24 @@ class Judged:
     """Of its utility per question: doubly robust and SNIPS; empty where the log does not allow one."""
     trouble: str = ""
     """Why there is no estimate."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmResult:
+    """What the calls of an arm were worth. Calls of one key count as independent of one another, which flatters the interval."""
+
+    experiment: str
+    arm: str
+    decisions: int
+    judged: int
+    mean: float
+    half_width: float
+    """Of the 95 % interval of the mean utility."""
+
+    def __str__(self) -> str:
+        interval = f" ± {self.half_width:.3f}" if self.judged > 1 else ""
+        worth = f"{self.mean:.3f}{interval} utility" if self.judged else "nothing known"
+        return f"{self.experiment}, arm {self.arm}: {worth} over {self.judged} judged of {self.decisions} decisions"
 
 
 def read_log(path: Path) -> list[Row]:
@@ -210,7 +230,15 @@ def _row(number: int, row: Mapping[str, Any]) -> Row:
     utility = None if row["reward"] is None else float(row["reward"]) - float(row["cost"])
     shadows = {shadow["policy"]: frozenset(shadow["chosen"]) for shadow in row.get("shadows", ())}
     chosen, propensity = frozenset(row["chosen"]), float(row["propensity"])
-    return Row(number, dict(row["features"]), chosen, propensity, utility, shadows, row.get("arm", ""))
+    return Row(
+        number,
+        dict(row["features"]),
+        chosen,
+        propensity,
+        utility,
+        shadows,
+        (row["experiment"], row["arm"]) if "experiment" in row else None,
+    )
 
 
 def judge_versions(rows: Sequence[Row], pair: Pair, sources: Sequence[SourceProfile]) -> tuple[Comparison, list[Judged]]:
@@ -243,6 +271,19 @@ def judge_shadows(rows: Sequence[Row]) -> list[Judged]:
     """Every shadow policy of the log, by what it chose beside the live one."""
     names = dict.fromkeys(name for row in rows for name in row.shadows)
     return [_judged(name, [row for row in rows if name in row.shadows], _shadow(name)) for name in names]
+
+
+def judge_arms(rows: Sequence[Row]) -> list[ArmResult]:
+    """The arms of every experiment in the log."""
+    by_arm: dict[tuple[str, str], list[float | None]] = {}
+    for row in rows:
+        if row.arm is not None:
+            by_arm.setdefault(row.arm, []).append(row.utility)
+    results = []
+    for (experiment, arm), utilities in sorted(by_arm.items()):
+        known = [utility for utility in utilities if utility is not None]
+        results.append(ArmResult(experiment, arm, len(utilities), len(known), mean(known), half_width(known)))
+    return results
 
 
 def _shadow(name: str) -> Callable[[Row], Action]:

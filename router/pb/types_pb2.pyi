@@ -555,6 +555,8 @@ class RouteDecision(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     PROPENSITY_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """The policy that decided in the end."""
     reason: _builtins.str
@@ -565,6 +567,10 @@ class RouteDecision(_message.Message):
     """Version of the policy; empty for one that never changes."""
     propensity: _builtins.float
     """Probability with which the policy chose just these sources; 1 for one that leaves nothing to chance."""
+    experiment: _builtins.str
+    """The experiment whose arm decided; empty when the configured chain did."""
+    arm: _builtins.str
+    """The arm that the call's `experiment_key` was assigned to: a policy."""
     @_builtins.property
     def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]:
         """One route per configured source."""
@@ -583,10 +589,12 @@ class RouteDecision(_message.Message):
         version: _builtins.str = ...,
         propensity: _builtins.float = ...,
         features: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        experiment: _builtins.str = ...,
+        arm: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "latency_ms", b"latency_ms", "policy", b"policy", "propensity", b"propensity", "reason", b"reason", "routes", b"routes", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "experiment", b"experiment", "features", b"features", "latency_ms", b"latency_ms", "policy", b"policy", "propensity", b"propensity", "reason", b"reason", "routes", b"routes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -981,6 +989,7 @@ class RetrievalOptions(_message.Message):
     FUSION_FIELD_NUMBER: _builtins.int
     NO_LOG_FIELD_NUMBER: _builtins.int
     MAX_COST_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_KEY_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """The policy that routes. Empty: the configured chain."""
     limit: _builtins.int
@@ -991,6 +1000,10 @@ class RetrievalOptions(_message.Message):
     """Keep no record of this call in the decision log. Feedback on it is then refused."""
     max_cost: _builtins.float
     """What the sources may cost together, in units of answer quality. The policy chooses within it, and corrections keep to it. Unset: no limit."""
+    experiment_key: _builtins.str
+    """Whoever or whatever is to meet the same policy each time, such as a user or a conversation; at most 256 characters. Where the service
+    runs an experiment, one key always meets the same arm. Without it, or with `sources` or `policy`, a call takes no part.
+    """
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ask exactly these sources and do not route. Empty: the policy chooses."""
@@ -1004,10 +1017,11 @@ class RetrievalOptions(_message.Message):
         fusion: _builtins.str = ...,
         no_log: _builtins.bool = ...,
         max_cost: _builtins.float | None = ...,
+        experiment_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "max_cost", b"max_cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "fusion", b"fusion", "limit", b"limit", "max_cost", b"max_cost", "no_log", b"no_log", "policy", b"policy", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "experiment_key", b"experiment_key", "fusion", b"fusion", "limit", b"limit", "max_cost", b"max_cost", "no_log", b"no_log", "policy", b"policy", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
     _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015

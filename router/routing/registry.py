@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
 
-from router.errors import ConfigurationError
+from router.errors import ConfigurationError, NotFound
 from router.models.base import LanguageModel
 from router.routing.all import AllPolicy
 from router.routing.base import RoutingPolicy
@@ -118,3 +118,29 @@ def open_policies(
         if made[name][0] is None:
             raise ConfigurationError(f"the policy {name!r} cannot be had with these settings", field=f"routing.policies.{number}")
     return {name: (policy, description) for name, (policy, description) in made.items() if policy is not None}
+
+
+def named_policy(name: str, policies: Mapping[str, RoutingPolicy], versions: PolicyVersions, field: str) -> RoutingPolicy:
+    """The policy of a name, or by `learned@VERSION` that version of it.
+
+    Args:
+        name: What the setting says.
+        policies: The available ones.
+        versions: Of `learned`.
+        field: The setting.
+
+    Raises:
+        ConfigurationError: There is no such policy, or no such version.
+        Conflict: The weights are not those that were kept.
+    """
+    policy, at, version = name.partition("@")
+    if policy not in policies:
+        raise ConfigurationError(f"there is no policy {policy!r}; available are {sorted(policies)}", field=field)
+    if not at:
+        return policies[policy]
+    if policy != LearnedPolicy.name:
+        raise ConfigurationError(f"{name!r}: only {LearnedPolicy.name!r} has versions", field=field)
+    try:
+        return LearnedPolicy(versions.open(version))
+    except NotFound as error:
+        raise ConfigurationError(error.message, field=field) from error

@@ -19,6 +19,8 @@ from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.follow_up import FollowUps
 from router.retrieval.probe import Prober
 from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile
+from router.routing.experiment import Experiment
+from router.routing.shadow import Shadows
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.stores.vectors import PassageVectors
@@ -125,6 +127,8 @@ def small_engine(
     settings: RetrievalSettings | None = None,
     corrector: Corrector | None = None,
     observer: DecisionObserver | None = None,
+    experiment: Experiment | None = None,
+    shadows: Shadows | None = None,
 ) -> Engine:
     """An engine over these sources. Its chain is the first policy; by default one that chooses every source. It corrects nothing."""
     policies = policies or (TablePolicy("all", dict.fromkeys(retrievers, 1.0)),)
@@ -145,4 +149,6 @@ def small_engine(
         generator=generator or QuotingGenerator(),
         settings=settings or RetrievalSettings(),
         observer=observer,
+        experiment=experiment,
+        shadows=shadows,
     )

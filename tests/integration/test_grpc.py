@@ -19,6 +19,7 @@ from router.pb import router_service_pb2 as router_pb
 from router.pb import types_pb2 as pb
 from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
+from router.routing.experiment import Arm, Experiment
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, TablePolicy, small_engine
 from router.types import Caller, Evidence, Notice, Query, Route, RouteDecision
@@ -60,7 +61,9 @@ class AskingOn:
 def full_app() -> SmallApp:
     retrievers = {"vector": ListRetriever([PASSAGE]), "graph": ListRetriever([replace(PASSAGE, id="chunk-2")], degraded="12 s old")}
     policies = [FullPolicy(), LostPolicy(), TablePolicy("table", {"vector": 1.0})]
-    return SmallApp(engine=small_engine(retrievers, policies=policies, corrector=Corrector(Doubting(), [AskingOn()], turns=1)))
+    experiment = Experiment("trial", [Arm("full", 1.0, FullPolicy())])
+    corrector = Corrector(Doubting(), [AskingOn()], turns=1)
+    return SmallApp(engine=small_engine(retrievers, policies=policies, corrector=corrector, experiment=experiment))
 
 
 async def test_replies_set_every_field_of_their_messages() -> None:
@@ -70,12 +73,15 @@ async def test_replies_set_every_field_of_their_messages() -> None:
         # `table` estimates no quality, cost or latency.
         unestimated = {f"alternatives.routes.{name}" for name in ("expected_quality", "cost", "latency_ms", "selected", "probability")}
         unestimated |= {"alternatives.version", "alternatives.features"}
+        # The decision of the chain has no key to assign.
+        unestimated |= {f"{place}.{name}" for place in ("decision", "alternatives") for name in ("experiment", "arm")}
         assert set(unset_fields(route)) <= unestimated
-        retrieved = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION))
+        options = pb.RetrievalOptions(experiment_key="ada")
+        retrieved = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION, options=options))
         assert set(unset_fields(retrieved)) <= healthy | {"warnings"}
-        answer = await service.router.Answer(router_pb.AnswerRequest(query=QUESTION))
+        answer = await service.router.Answer(router_pb.AnswerRequest(query=QUESTION, options=options))
         assert set(unset_fields(answer)) <= healthy
-        async for event in service.router.StreamAnswer(router_pb.StreamAnswerRequest(query=QUESTION)):
+        async for event in service.router.StreamAnswer(router_pb.StreamAnswerRequest(query=QUESTION, options=options)):
             assert set(unset_fields(event)) <= healthy
         policies = await service.policies.ListPolicies(policy_pb.ListPoliciesRequest())
         assert set(unset_fields(policies)) == {"policies.chain_position"}  # `all` is not part of the chain
@@ -230,6 +236,7 @@ WRONG_OPTIONS = [
     (pb.RetrievalOptions(max_cost=-0.1), "options.max_cost"),
     (pb.RetrievalOptions(max_cost=float("nan")), "options.max_cost"),
     (pb.RetrievalOptions(max_cost=0.1, sources=["vector"]), "options.max_cost"),
+    (pb.RetrievalOptions(experiment_key="x" * 257), "options.experiment_key"),
 ]
 
 GOOD, BAD = policy_pb.VERDICT_HELPFUL, policy_pb.VERDICT_NOT_HELPFUL

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from router.errors import InvalidInput
-from router.experiments.version_comparison import Pair, judge_shadows, judge_versions, read_log
+from router.experiments.version_comparison import Pair, judge_arms, judge_shadows, judge_versions, read_log
 from router.routing.versions import SHIPPED, PolicyVersions
 from tests.unit.routing.questions import SOURCES
 from tests.unit.routing.test_learned_policy import HERE, NO_NAMES
@@ -100,6 +100,17 @@ def test_shadows_are_judged_by_what_they_chose(tmp_path) -> None:
     assert shadow.agreement == pytest.approx(0.3, abs=0.06)
     assert all(estimate.low < 0.75 < estimate.high for estimate in shadow.estimates)
     assert judge_shadows(rows_of(tmp_path, explored(10, 0.3))) == []
+
+
+def test_arms_are_worth_what_their_calls_were(tmp_path) -> None:
+    def of(arm: str, *rewards: float | None):
+        return [line(0, ("web",), 1.0, reward, experiment="trial", arm=arm) for reward in rewards]
+
+    one, two, none = judge_arms(rows_of(tmp_path, [*of("a", 1.0, 0.0, None), *of("b", 1.0), *of("c", None), *explored(5, 0.5)]))
+    assert (one.arm, one.decisions, one.judged, one.mean) == ("a", 3, 2, pytest.approx(0.3))
+    assert one.half_width == pytest.approx(1.96 * 0.5)
+    assert (two.mean, two.half_width) == (pytest.approx(0.8), 0.0)
+    assert str(none) == "trial, arm c: nothing known over 0 judged of 1 decisions"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"as_asked": false}', json.dumps(line(1, ("web",), 0.5, 1.0) | {"propensity": "often"})])
