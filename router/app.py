@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import numpy as np
+
 from router.corpus.base import CorpusObserver, CorpusService
 from router.corpus.graph_builder import NameGraphBuilder
 from router.corpus.openie import FactExtractor
@@ -44,9 +46,11 @@ from router.retrieval.summary import SummaryWriter
 from router.retrieval.text2cypher import CypherWriter, GraphWithCypher
 from router.retrieval.vector import VectorRetriever
 from router.retrieval.web import open_web_source
+from router.routing.bandit import BanditPolicy
 from router.routing.base import RoutingPolicy, SourceProfile
 from router.routing.chain import PolicyChain
 from router.routing.experiment import Arm, Experiment
+from router.routing.features import features
 from router.routing.registry import named_policy, open_policies
 from router.routing.shadow import Shadows
 from router.routing.versions import PolicyVersions
@@ -120,7 +124,7 @@ class _Assembly:
         self._versions = PolicyVersions(self._settings.data_dir)
         opened = open_policies(self._settings.routing, self._llm, self._versions)
         policies = {name: policy for name, (policy, _) in opened.items()}
-        chain = [policies[name] for name in self._settings.policy_chain]
+        chain = self._chain(policies)
         decisions = await self._open_decision_log()
         engine = Engine(
             sources=tuple(sources),
@@ -150,6 +154,12 @@ class _Assembly:
             embedder=self._embedder,
             language_model=self._llm,
         )
+
+    def _chain(self, policies: Mapping[str, RoutingPolicy]) -> list[RoutingPolicy]:
+        first, *others = (policies[name] for name in self._settings.policy_chain)
+        if epsilon := self._settings.routing.exploration:
+            first = BanditPolicy(first, None, features, np.random.default_rng(), epsilon=epsilon)
+        return [first, *others]
 
     def _experiment(self, policies: Mapping[str, RoutingPolicy], chain: Sequence[RoutingPolicy]) -> Experiment | None:
         settings = self._settings.routing.experiment

@@ -378,6 +378,9 @@ class RoutingSettings(Concern):
     shipped ones."""
     cascade_margin: float = Field(default=0.03, ge=0, le=1)
     """`cascade` asks the language model when the best and the next best choice of `learned` are nearer than this in expected utility."""
+    exploration: float = Field(default=0.0, ge=0, le=0.2)
+    """Probability with which a call of the chain tries other sources than its first policy chose, within the call's `max_cost`; the log has
+    the probability, so that `policy compare --log` can tell what was not done before. 0: never. It costs answers: 0.05 is plenty."""
     shadow: tuple[PolicyName, ...] = ()
     """Policies that decide silently beside the live one, after the call and only into the decision log; `learned@VERSION` is a version of
     `policy versions`. One that asks a language model costs a call of it each time."""

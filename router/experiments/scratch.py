@@ -47,7 +47,7 @@ async def scratch_app(settings: Settings, dataset: Dataset, progress: Progress) 
             "graph": settings.graph.model_copy(update={"uri": None}),
             "journal": settings.journal.model_copy(update={"url": None}),
             # Versions are named in another data folder, and nothing that chance or a key decides belongs into a measurement.
-            "routing": settings.routing.model_copy(update={"shadow": (), "experiment": None}),
+            "routing": settings.routing.model_copy(update={"shadow": (), "experiment": None, "exploration": 0.0}),
             # A measurement is no use: nothing is to be learned from it, and nothing may slow it down.
             "learning": LearningSettings(log_decisions=False),
         }
