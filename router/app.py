@@ -49,6 +49,7 @@ from router.retrieval.web import open_web_source
 from router.routing.bandit import BanditPolicy
 from router.routing.base import RoutingPolicy, SourceProfile
 from router.routing.chain import PolicyChain
+from router.routing.experience import LoggedExperience
 from router.routing.experiment import Arm, Experiment
 from router.routing.features import features
 from router.routing.registry import named_policy, open_policies
@@ -122,7 +123,7 @@ class _Assembly:
         linker = NameLinker(self._mirror)
         sources = [await self._open_source(name, source, linker) for name, source in self._settings.sources.items()]
         self._versions = PolicyVersions(self._settings.data_dir)
-        opened = open_policies(self._settings.routing, self._llm, self._versions)
+        opened = open_policies(self._settings.routing, self._llm, self._versions, self._experience())
         policies = {name: policy for name, (policy, _) in opened.items()}
         chain = self._chain(policies)
         decisions = await self._open_decision_log()
@@ -154,6 +155,14 @@ class _Assembly:
             embedder=self._embedder,
             language_model=self._llm,
         )
+
+    def _experience(self) -> LoggedExperience | None:
+        if not self._settings.learning.log_questions:
+            return None
+        kinds = {name: source.kind for name, source in self._settings.sources.items()}
+        experience = LoggedExperience(self._journal.decisions, self._embedder, kinds)
+        self._stack.push_async_callback(experience.aclose)
+        return experience
 
     def _chain(self, policies: Mapping[str, RoutingPolicy]) -> list[RoutingPolicy]:
         first, *others = (policies[name] for name in self._settings.policy_chain)

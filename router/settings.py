@@ -468,7 +468,7 @@ class LearningSettings(Concern):
     retention_days: float = Field(default=90.0, gt=0, le=36500)
     """Days after which a decision and its feedback are deleted, also while nothing new is logged."""
     log_questions: bool = False
-    """Keep the text of the question with its decision too. Needs `log_decisions`."""
+    """Keep the text of the question with its decision too. Needs `log_decisions`; the policy `knn` needs it."""
 
 
 class LogSettings(Concern):
@@ -538,6 +538,8 @@ class Settings(BaseSettings):
             raise ValueError("corpus.openie is enabled, but models.llm is not set: configure a model or turn it off")
         if self.learning.log_questions and not self.learning.log_decisions:
             raise ValueError("learning.log_questions is on, but learning.log_decisions is off: turn both on or both off")
+        if "knn" in (self.routing.policies or ()) and not self.learning.log_questions:
+            raise ValueError("routing.policies names 'knn', but learning.log_questions is off: it learns from questions that are kept")
         if self.rerank.method == "cross_encoder" and self.models.cross_encoder is None:
             raise ValueError("rerank.method is 'cross_encoder', but models.cross_encoder is not set")
         return self

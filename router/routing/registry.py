@@ -17,7 +17,9 @@ from router.models.base import LanguageModel
 from router.routing.all import AllPolicy
 from router.routing.base import RoutingPolicy
 from router.routing.cascade import CascadePolicy
+from router.routing.experience import Experience
 from router.routing.fixed import FixedPolicy
+from router.routing.knn import KnnPolicy
 from router.routing.learned import LearnedPolicy
 from router.routing.llm import LLMPolicy
 from router.routing.rules import RulesPolicy
@@ -34,6 +36,8 @@ class PolicyParts:
     language_model: LanguageModel | None
     versions: PolicyVersions | None = None
     """Where promoted weights are; None: there are the shipped ones only."""
+    experience: Experience | None = None
+    """What became of earlier questions; None where their texts are not kept."""
 
     @cached_property
     def learned(self) -> LearnedPolicy:
@@ -70,6 +74,10 @@ POLICIES: Mapping[str, PolicyEntry] = {
         "The sources whose expected quality less their price is greatest, learned from what this corpus has.",
         lambda parts: parts.learned,
     ),
+    "knn": PolicyEntry(
+        "As `learned`, moved by what people of the same tenant thought of the answers to similar questions.",
+        lambda parts: None if parts.experience is None else KnnPolicy(parts.learned, parts.experience),
+    ),
     "cascade": PolicyEntry("As `learned`; a language model decides where that is unsure.", _make_cascade),
     "llm": PolicyEntry("A language model lists what must be found, and in which source.", _make_llm),
 }
@@ -100,7 +108,10 @@ def _plugged_in(
 
 
 def open_policies(
-    settings: RoutingSettings, model: LanguageModel | None, versions: PolicyVersions | None = None
+    settings: RoutingSettings,
+    model: LanguageModel | None,
+    versions: PolicyVersions | None = None,
+    experience: Experience | None = None,
 ) -> dict[str, tuple[RoutingPolicy, str]]:
     """Every policy that is available with its description, by name.
 
@@ -109,7 +120,7 @@ def open_policies(
         Conflict: The promoted weights are not those that were kept.
     """
     entries = registered()
-    parts = PolicyParts(settings, model, versions)
+    parts = PolicyParts(settings, model, versions, experience)
     for number, name in enumerate(settings.policies or ()):
         if name not in entries:
             raise ConfigurationError(f"there is no policy {name!r}; there are {sorted(entries)}", field=f"routing.policies.{number}")

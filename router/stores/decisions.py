@@ -179,6 +179,14 @@ class DecisionStore:
         token = make_page_token(tenant, _LIST, f"{rows[-1].decided_at} {rows[-1].request_id}") if more else ""
         return DecisionPage(tuple(map(_to_decision, rows)), token)
 
+    async def judged(self, tenant: str, most: int) -> list[LoggedDecision]:
+        """Decisions with feedback whose question is kept, the newest first."""
+        statement = _SELECT.where(
+            decisions_table.c.tenant == tenant, feedback_table.c.given_at.is_not(None), decisions_table.c.question != json.dumps("")
+        ).order_by(decisions_table.c.decided_at.desc(), decisions_table.c.request_id)
+        async with self._read() as connection:
+            return list(map(_to_decision, await connection.execute(statement.limit(most))))
+
     async def tenants(self) -> list[str]:
         """Every tenant that has decisions."""
         statement = select(decisions_table.c.tenant).distinct().order_by(decisions_table.c.tenant)
