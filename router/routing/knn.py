@@ -20,17 +20,13 @@ FLOOR = 0.5
 PRIOR = 2.0
 """Same questions that weigh as much as what `learned` expects. A judgement, not fitted."""
 
-Told = tuple[float, Mapping[Kinds, float]]
-"""Weight of a similar question, and what is known of it."""
-
 
 class KnnPolicy:
     """Takes the set of sources of greatest expected utility, as `learned` does, by qualities that experience has moved.
 
-    The quality of a kind is the weighted mean of what similar questions tell of it and, with the weight `PRIOR`, of what `learned` expects;
-    what several kinds together did not carry, none of them carried. That of a larger set is the same mean over what is told of just this
-    set and what its kinds, so moved, are expected to carry. So without similar questions it decides as `learned`, and the more there are
-    the less that counts.
+    The quality of a set is the weighted mean of what similar questions tell of it and, with the weight `PRIOR`, of what `learned` expects.
+    So without similar questions it decides as `learned`, and the more there are the less that counts. What a question tells of a set that
+    was not tried for it follows from the sets that were, as far as it does (`told_of`).
 
     Args:
         learned: Expects something of every question.
@@ -73,32 +69,44 @@ class KnnPolicy:
         return replace(decision, routes=tuple(routes), reason=f"{reason}; {decision.reason}")
 
 
-def _moved(expected: Sequence[Choice], near: Sequence[Told]) -> dict[Kinds, Choice]:
+def _moved(expected: Sequence[Choice], near: Sequence[tuple[float, Mapping[Kinds, float]]]) -> dict[Kinds, Choice]:
     """The choices by what experience tells, in their order."""
     # A set that may be paid consists of kinds that may be paid alone.
-    alone = {choice.kinds: _mean(choice.kinds, choice.quality, near) for choice in expected if len(choice.kinds) == 1}
-    return {
-        choice.kinds: replace(
-            choice,
-            quality=alone[choice.kinds]
-            if choice.kinds in alone
-            else _mean(choice.kinds, 1.0 - math.prod(1.0 - alone[frozenset([kind])] for kind in choice.kinds), near),
-        )
-        for choice in expected
-    }
+    chances = {kind: choice.quality for choice in expected if len(choice.kinds) == 1 for kind in choice.kinds}
+    moved = {}
+    for choice in expected:
+        told = [(weight, found) for weight, qualities in near if (found := told_of(choice.kinds, qualities, chances)) is not None]
+        total = PRIOR + sum(weight for weight, _ in told)
+        quality = (PRIOR * choice.quality + sum(weight * found for weight, found in told)) / total
+        moved[choice.kinds] = replace(choice, quality=quality)
+    return moved
 
 
-def _mean(kinds: Kinds, expected: float, near: Sequence[Told]) -> float:
-    told = [(weight, quality) for weight, qualities in near if (quality := told_of(kinds, qualities)) is not None]
-    total = PRIOR + sum(weight for weight, _ in told)
-    return (PRIOR * expected + sum(weight * quality for weight, quality in told)) / total
+def told_of(kinds: Kinds, qualities: Mapping[Kinds, float], chances: Mapping[str, float]) -> float | None:
+    """What a question tells of a set: what was found out about just this set, else what follows.
+
+    What a part of it carried, it carries; else its kinds count as independent, where what several kinds together did not carry none of them
+    did. Something must be known of one kind at least.
+
+    Args:
+        kinds: The set.
+        qualities: Of the sets that were tried.
+        chances: What is expected of a kind of which nothing is known.
+    """
+    if kinds in qualities:
+        return qualities[kinds]
+    if any(quality >= 1.0 and part < kinds for part, quality in qualities.items()):
+        return 1.0
+    alone = {kind: _alone(kind, qualities) for kind in kinds}
+    if all(quality is None for quality in alone.values()):
+        return None
+    return 1.0 - math.prod(1.0 - (chances[kind] if quality is None else quality) for kind, quality in alone.items())
 
 
-def told_of(kinds: Kinds, qualities: Mapping[Kinds, float]) -> float | None:
-    """What was found out about a set, if anything."""
-    if kinds not in qualities and len(kinds) == 1 and any(quality <= 0.0 and kinds < larger for larger, quality in qualities.items()):
-        return 0.0
-    return qualities.get(kinds)
+def _alone(kind: str, qualities: Mapping[Kinds, float]) -> float | None:
+    if any(quality <= 0.0 and kind in tried for tried, quality in qualities.items()):
+        return qualities.get(frozenset([kind]), 0.0)
+    return qualities.get(frozenset([kind]))
 
 
 def _worth(choice: Choice) -> str:

@@ -173,3 +173,19 @@ def test_two_versions_are_compared_by_what_their_choices_were_measured_to_be_wor
     assert turned["mean"] == pytest.approx(-0.5)
     assert turned["doubts"][1:] == ["version 'vector' was trained on small"]
     assert (tables / "small.parquet").stat().st_mtime_ns == written
+
+
+def test_knn_learns_from_another_set_whose_sources_are_asked_first(folder, tmp_path) -> None:
+    training = tmp_path / "training"
+    training.mkdir()
+    (training / "corpus.jsonl").write_text("\n".join(map(json.dumps, PASSAGES)))
+    (training / "queries.jsonl").write_text("\n".join(map(json.dumps, QUERIES[:2])))
+    out = tmp_path / "out.json"
+    arguments = ["routing", str(folder), "--policy", "learned", "--peer", "knn", "--train", str(training), "--json", str(out)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    runs = {one["name"]: one for one in json.loads(out.read_text())["runs"]}
+    assert runs["knn"]["metrics"]["could_not_decide"] == 0
+    assert sum(runs["knn"]["chosen"].values()) == 4
+    untrained = CliRunner().invoke(app, ["routing", str(folder), "--peer", "knn"])
+    assert "name a data set with --train" in str(untrained.exception)

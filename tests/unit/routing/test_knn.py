@@ -57,15 +57,15 @@ async def test_the_tenant_that_asks_is_the_one_whose_experience_counts() -> None
 
 async def test_what_people_said_outweighs_what_was_expected() -> None:
     assert (await decide(SURE_OF_WEB)).selected == ("web",)
-    failed = [Neighbour(0.98, {WEB: 0.0, VECTOR: 1.0})] * 6
+    failed = [Neighbour(0.98, {WEB: 0.0, VECTOR: 1.0})] * 12
     decision = await decide(SURE_OF_WEB, *failed)
     assert decision.selected == ("vector",)
-    weight = 6 * (0.98 - FLOOR) / (1 - FLOOR)
+    weight = 12 * (0.98 - FLOOR) / (1 - FLOOR)
     by_source = {route.source: route for route in decision.routes}
     assert by_source["vector"].probability == pytest.approx(weight / (weight + PRIOR), abs=1e-3)
     assert by_source["web"].probability == pytest.approx(PRIOR * SURE_OF_WEB._model.quality("web", {}) / (weight + PRIOR), abs=1e-3)
     assert by_source["vector"].expected_quality == by_source["vector"].probability
-    assert decision.reason.startswith("by 6 similar questions that were judged, vector is expected to carry the answer")
+    assert decision.reason.startswith("by 12 similar questions that were judged, vector is expected to carry the answer")
     assert "which learned would choose" in decision.reason
     assert (decision.policy, decision.version, decision.propensity) == ("knn", "web", 1.0)
     assert decision.features
@@ -84,26 +84,19 @@ async def test_less_similar_questions_weigh_less() -> None:
 async def test_the_choice_is_the_best_by_the_moved_qualities(found) -> None:
     decision = await decide(LEARNED, *found)
     near = [one for one in found if one.similarity > FLOOR]
-    missed, worth = {}, {}
-    for choice in sorted(LEARNED.choices(decision.features, SOURCES), key=lambda choice: len(choice.kinds)):
-        expected = choice.quality
-        if len(choice.kinds) > 1:
-            expected = 1.0
-            for kind in choice.kinds:
-                expected *= missed[kind]
-            expected = 1.0 - expected
-        weights = [((one.similarity - FLOOR) / (1 - FLOOR), told_of(choice.kinds, one.qualities)) for one in near]
+    choices = LEARNED.choices(decision.features, SOURCES)
+    chances = {kind: choice.quality for choice in choices if len(choice.kinds) == 1 for kind in choice.kinds}
+    worth = {}
+    for choice in choices:
+        weights = [((one.similarity - FLOOR) / (1 - FLOOR), told_of(choice.kinds, one.qualities, chances)) for one in near]
         known = [(weight, quality) for weight, quality in weights if quality is not None]
         total = PRIOR + sum(weight for weight, _ in known)
-        quality = (PRIOR * expected + sum(weight * quality for weight, quality in known)) / total
-        if len(choice.kinds) == 1:
-            missed[next(iter(choice.kinds))] = 1.0 - quality
-        worth[choice.kinds] = quality - choice.cost
+        worth[choice.kinds] = (PRIOR * choice.quality + sum(weight * quality for weight, quality in known)) / total - choice.cost
     assert worth[frozenset(decision.selected)] == pytest.approx(max(worth.values()))
 
 
 async def test_it_keeps_to_what_may_be_paid() -> None:
-    loved = [Neighbour(1.0, {WEB: 1.0, VECTOR: 0.0, GRAPH: 0.0})] * 9
+    loved = [Neighbour(1.0, {WEB: 1.0, VECTOR: 0.0, GRAPH: 0.0})] * 200
     assert (await decide(LEARNED, *loved)).selected == ("web",)
     assert "web" not in (await decide(LEARNED, *loved, whom=replace(caller(), max_cost=0.1))).selected
     assert (await decide(LEARNED, *loved, whom=replace(caller(), max_cost=0.001))).selected == ()
@@ -111,7 +104,7 @@ async def test_it_keeps_to_what_may_be_paid() -> None:
 
 @pytest.mark.parametrize(("text", "selected"), [("hello there", ()), ("Give me an overview of all documents", ("graph",))])
 async def test_what_is_decided_by_the_words_stays(text: str, selected) -> None:
-    loved = [Neighbour(1.0, {WEB: 1.0, VECTOR: 0.0, GRAPH: 0.0})] * 9
+    loved = [Neighbour(1.0, {WEB: 1.0, VECTOR: 0.0, GRAPH: 0.0})] * 200
     assert (await decide(LEARNED, *loved, asked=question(text))).selected == selected
 
 
@@ -119,19 +112,26 @@ async def test_what_is_decided_by_the_words_stays(text: str, selected) -> None:
     ("kinds", "qualities", "told"),
     [
         (VECTOR, {VECTOR: 0.5}, 0.5),
-        (VECTOR | WEB, {VECTOR: 1.0}, None),
-        (VECTOR | WEB, {VECTOR | WEB: 0.0, VECTOR: 1.0}, 0.0),
+        (VECTOR, {}, None),
+        (GRAPH, {VECTOR | WEB: 0.0}, None),
         (VECTOR, {VECTOR | WEB: 0.0}, 0.0),
         (VECTOR, {VECTOR | WEB: 0.0, VECTOR: 1.0}, 1.0),
-        (VECTOR | WEB, {VECTOR | WEB | GRAPH: 0.0}, None),
         (VECTOR, {VECTOR | WEB: 1.0}, None),
-        (VECTOR | WEB, {VECTOR: 0.0}, None),
-        (GRAPH, {VECTOR | WEB: 0.0}, None),
-        (VECTOR, {}, None),
+        (VECTOR | WEB, {VECTOR: 1.0}, 1.0),
+        (VECTOR | WEB, {VECTOR | WEB: 0.0, VECTOR: 1.0}, 0.0),
+        (VECTOR | WEB, {VECTOR: 0.0}, 0.25),
+        (VECTOR | WEB, {VECTOR: 0.0, WEB: 0.0}, 0.0),
+        (VECTOR | WEB, {VECTOR | GRAPH: 0.0}, 0.25),
+        (VECTOR | WEB | GRAPH, {VECTOR | WEB: 1.0}, 1.0),
+        (VECTOR | WEB, {GRAPH: 0.0}, None),
     ],
 )
 def test_what_follows_from_other_sets(kinds, qualities, told) -> None:
-    assert told_of(kinds, qualities) == told
+    assert told_of(kinds, qualities, dict.fromkeys(("vector", "graph", "web"), 0.25)) == told
+
+
+async def test_a_source_that_failed_is_not_asked_along_with_another_of_which_nothing_is_known() -> None:
+    assert (await decide(SURE_OF_WEB, *[Neighbour(1.0, {WEB: 0.0})] * 20)).selected not in {("graph", "web"), ("vector", "web"), ("web",)}
 
 
 def test_a_vector_of_nothing_is_similar_to_nothing() -> None:
