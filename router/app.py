@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+
+import numpy as np
 
 from router.corpus.base import CorpusObserver, CorpusService
 from router.corpus.graph_builder import NameGraphBuilder
@@ -45,9 +47,15 @@ from router.retrieval.summary import SummaryWriter
 from router.retrieval.text2cypher import CypherWriter, GraphWithCypher
 from router.retrieval.vector import VectorRetriever
 from router.retrieval.web import open_web_source
-from router.routing.base import SourceProfile
+from router.routing.bandit import BanditPolicy
+from router.routing.base import RoutingPolicy, SourceProfile
 from router.routing.chain import PolicyChain
-from router.routing.registry import open_policies
+from router.routing.experience import LoggedExperience
+from router.routing.experiment import Arm, Experiment
+from router.routing.features import features
+from router.routing.registry import named_policy, open_policies
+from router.routing.shadow import Shadows
+from router.routing.versions import PolicyVersions
 from router.settings import GraphSource, Settings, SourceSettings, VectorSource, WebSource
 from router.stores.base import LexicalIndex
 from router.stores.decision_log import DecisionLog
@@ -115,15 +123,17 @@ class _Assembly:
         corpus = await self._open_corpus()
         linker = NameLinker(self._mirror)
         sources = [await self._open_source(name, source, linker) for name, source in self._settings.sources.items()]
-        opened = open_policies(self._settings.routing, self._llm)
+        self._versions = PolicyVersions(self._settings.data_dir)
+        opened = open_policies(self._settings.routing, self._llm, self._versions, self._experience())
         policies = {name: policy for name, (policy, _) in opened.items()}
+        chain = self._chain(policies)
         decisions = await self._open_decision_log()
         engine = Engine(
             sources=tuple(sources),
             follow_ups=FollowUps(self._llm),
             prober=self._prober(linker),
             policies=policies,
-            chain=PolicyChain([policies[name] for name in self._settings.policy_chain]),
+            chain=PolicyChain(chain),
             fusions=self._fusions(),
             default_fusion=self._settings.fusion.method,
             reranker=await self._open_reranker(),
@@ -135,6 +145,8 @@ class _Assembly:
             query_filters=await open_query_filters(self._settings.filters, self._embedder),
             output_filters=await open_output_filters(self._settings.filters, self._embedder),
             observer=decisions,
+            experiment=self._experiment(policies, chain),
+            shadows=self._shadows(policies),
         )
         return App(
             settings=self._settings,
@@ -146,6 +158,38 @@ class _Assembly:
             embedder=self._embedder,
             language_model=self._llm,
         )
+
+    def _experience(self) -> LoggedExperience | None:
+        if not self._settings.learning.log_questions:
+            return None
+        kinds = {name: source.kind for name, source in self._settings.sources.items()}
+        experience = LoggedExperience(self._journal.decisions, self._embedder, kinds)
+        self._stack.push_async_callback(experience.aclose)
+        return experience
+
+    def _chain(self, policies: Mapping[str, RoutingPolicy]) -> list[RoutingPolicy]:
+        first, *others = (policies[name] for name in self._settings.policy_chain)
+        if epsilon := self._settings.routing.exploration:
+            first = BanditPolicy(first, None, features, np.random.default_rng(), epsilon=epsilon)
+        return [first, *others]
+
+    def _experiment(self, policies: Mapping[str, RoutingPolicy], chain: Sequence[RoutingPolicy]) -> Experiment | None:
+        settings = self._settings.routing.experiment
+        if settings is None:
+            return None
+        arms = [
+            # Where the arm's policy cannot decide the chain does, and it still counts for the arm: leaving it out would flatter the arm.
+            Arm(name, share, PolicyChain([named_policy(name, policies, self._versions, f"routing.experiment.arms.{name}"), *chain]))
+            for name, share in settings.arms.items()
+        ]
+        return Experiment(settings.name, arms)
+
+    def _shadows(self, policies: Mapping[str, RoutingPolicy]) -> Shadows:
+        names = self._settings.routing.shadow
+        named = {name: named_policy(name, policies, self._versions, f"routing.shadow.{place}") for place, name in enumerate(names)}
+        shadows = Shadows(named)
+        self._stack.push_async_callback(shadows.aclose)
+        return shadows
 
     async def _open_models(self) -> None:
         models, cache = self._settings.models, self._settings.data_dir / "models"

@@ -28,7 +28,9 @@ from router.retrieval.reading import Reader
 from router.retrieval.run import run_source
 from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile, Unobserved
 from router.routing.budget import within_budget
+from router.routing.experiment import Arm, Experiment
 from router.routing.latency import Latencies
+from router.routing.shadow import Shadows, Tell
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.types import (
@@ -43,6 +45,7 @@ from router.types import (
     Retrieval,
     Route,
     RouteDecision,
+    ShadowDecision,
     SourceReport,
     TextPart,
     Vector,
@@ -51,6 +54,8 @@ from router.types import (
 _log = structlog.get_logger(__name__)
 
 MAX_LIMIT = 100
+MAX_KEY_CHARACTERS = 256
+"""Of an experiment's key."""
 SPARE = 4
 """Items fused beyond the limit, to take the places of those that only repeat others."""
 
@@ -69,6 +74,8 @@ class Options:
     """What the sources may cost together; whoever names the sources himself has chosen."""
     max_latency_s: float | None = None
     """How long the sources may be expected to take; as with `max_cost`."""
+    experiment_key: str = ""
+    """Whom an experiment assigns to an arm; unused when the call names a policy or the sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +130,8 @@ class Engine:
         output_filters: Redact an answer while it is written. The evidence that is returned beside it stays as it is.
         observer: Is told of the decisions of every retrieval and answer that did not opt out.
         latencies: Learns how long the sources take.
+        experiment: Who decides in the chain's place for calls that bring a key.
+        shadows: Decide beside the live policy, for the observer to know.
     """
 
     def __init__(
@@ -145,6 +154,8 @@ class Engine:
         output_filters: Sequence[OutputFilter] = (),
         observer: DecisionObserver | None = None,
         latencies: Latencies | None = None,
+        experiment: Experiment | None = None,
+        shadows: Shadows | None = None,
     ) -> None:
         self.sources = {source.profile.name: source for source in sources}
         self.policies = policies
@@ -163,6 +174,8 @@ class Engine:
         self._output_filters = tuple(output_filters)
         self.observer = observer or Unobserved()
         self._latencies = latencies or Latencies()
+        self._experiment = experiment
+        self._shadows = shadows or Shadows({})
 
     async def probe(self, query: Query, caller: Caller) -> Probe:
         """The cheap look at the corpus only.
@@ -211,6 +224,11 @@ class Engine:
         observer.on_decided(call.query, caller, decision)
         retrieval = await self._gather(call, probe, decision)
         observer.on_retrieved(call.query, caller, retrieval)
+
+        def tell(shadows: tuple[ShadowDecision, ...]) -> None:
+            observer.on_retrieved(call.query, caller, _shadowed(retrieval, shadows))
+
+        self._let_shadows_decide(call, probe, decision, tell)
         return retrieval
 
     async def compare(
@@ -274,6 +292,11 @@ class Engine:
             notices=(*retrieval.notices, *written.notices),
         )
         observer.on_answered(call.query, caller, answer)
+
+        def tell(shadows: tuple[ShadowDecision, ...]) -> None:
+            observer.on_answered(call.query, caller, replace(answer, retrieval=_shadowed(answer.retrieval, shadows)))
+
+        self._let_shadows_decide(call, probe, decision, tell)
         yield answer
 
     def _observer_of(self, call: _Call) -> DecisionObserver:
@@ -297,10 +320,23 @@ class Engine:
             profiles, options = self._profiles, call.options
             if options.sources:
                 return _with_latency(_as_asked(profiles, options.sources), profiles)
-            policy = self.policies[options.policy] if options.policy else self._chain
-            decided = _with_latency(await policy.decide(call.query, probe, profiles, call.caller), profiles)
-            decision = _with_latency(within_budget(decided, options.max_cost, options.max_latency_s), profiles)
+            arm = self._arm_of(call)
+            policy = self.policies[options.policy] if options.policy else self._chain if arm is None else arm.policy
+            decided = await policy.decide(call.query, probe, profiles, call.caller)
+            decision = _with_latency(within_budget(decided, profiles, call.caller), profiles)
+        if arm is not None and self._experiment is not None:
+            decision = replace(decision, experiment=self._experiment.name, arm=arm.name)
         return replace(decision, latency_s=call.watch.stages_s["route"])
+
+    def _arm_of(self, call: _Call) -> Arm | None:
+        if self._experiment is None or not call.options.experiment_key or call.options.policy:
+            return None
+        return self._experiment.arm(call.caller.tenant, call.options.experiment_key)
+
+    def _let_shadows_decide(self, call: _Call, probe: Probe, decision: RouteDecision, tell: Tell) -> None:
+        # Where the caller named the sources there is no decision to be compared with.
+        if not call.options.no_log and not decision.as_asked:
+            self._shadows.follow(call.query, probe, self._profiles, call.caller, tell)
 
     async def _gather(self, call: _Call, probe: Probe, decision: RouteDecision) -> Retrieval:
         found = _Findings(decision.trust)
@@ -440,8 +476,15 @@ class Engine:
             raise InvalidInput(message, field="options.max_latency_ms")
         if max_latency_s is not None and options.sources:
             raise InvalidInput("name the sources or how long they may take, not both", field="options.max_latency_ms")
+        if len(options.experiment_key) > MAX_KEY_CHARACTERS:
+            message = f"the key has {len(options.experiment_key)} characters; {MAX_KEY_CHARACTERS} are allowed: send a hash of it"
+            raise InvalidInput(message, field="options.experiment_key")
         if options.fusion and options.fusion not in self._fusions:
             raise InvalidInput(f"there is no fusion {options.fusion!r}; available are {sorted(self._fusions)}", field="options.fusion")
+
+
+def _shadowed(retrieval: Retrieval, shadows: tuple[ShadowDecision, ...]) -> Retrieval:
+    return replace(retrieval, decision=replace(retrieval.decision, shadows=shadows))
 
 
 def _as_asked(profiles: tuple[SourceProfile, ...], names: tuple[str, ...]) -> RouteDecision:

@@ -296,6 +296,17 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowDecision:
+    """What a policy would have chosen that decided silently beside the live one."""
+
+    policy: str
+    """As `routing.shadow` names it, such as `learned@2026-11`."""
+    version: str
+    """Of its weights; empty when it has none but the release's."""
+    chosen: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RouteDecision:
     policy: str
     """The policy that decided in the end; after a fallback its reason says which one could not."""
@@ -312,6 +323,12 @@ class RouteDecision:
     expected_latency_s: float | None = None
     """Of the chosen sources, which are asked at once: the greatest of their medians. None when one is not known, or none is chosen."""
     expected_latency_p90_s: float | None = None
+    experiment: str = ""
+    """The experiment whose arm decided; empty when the ordinary chain did."""
+    arm: str = ""
+    """The arm, which the caller's key was assigned to. The propensity is that of the arm's policy: no chance is left in the assignment."""
+    shadows: tuple[ShadowDecision, ...] = ()
+    """What others would have chosen, once they have decided. Inside the service only; callers never see it."""
 
     @property
     def as_asked(self) -> bool:
@@ -471,6 +488,10 @@ class LoggedDecision:
     question: str = ""
     """Only kept where `learning.log_questions` is on."""
     feedback: Feedback | None = None
+    experiment: str = ""
+    arm: str = ""
+    """Of the experiment: the policy that the caller's key was assigned to. The propensity is given this arm."""
+    shadows: tuple[ShadowDecision, ...] = ()
 
     @property
     def reward(self) -> float | None:

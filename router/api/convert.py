@@ -231,6 +231,8 @@ def decision_from_proto(message: pb.RouteDecision) -> RouteDecision:
         features=dict(message.features),
         expected_latency_s=_seconds(message.expected_latency_ms) if message.HasField("expected_latency_ms") else None,
         expected_latency_p90_s=_seconds(message.expected_latency_p90_ms) if message.HasField("expected_latency_p90_ms") else None,
+        experiment=message.experiment,
+        arm=message.arm,
     )
 
 
@@ -245,6 +247,8 @@ def decision_to_proto(decision: RouteDecision) -> pb.RouteDecision:
         features=decision.features,
         expected_latency_ms=None if decision.expected_latency_s is None else _milliseconds(decision.expected_latency_s),
         expected_latency_p90_ms=None if decision.expected_latency_p90_s is None else _milliseconds(decision.expected_latency_p90_s),
+        experiment=decision.experiment,
+        arm=decision.arm,
     )
 
 

@@ -11,6 +11,7 @@ from router.cli import documents, render
 from router.cli.options import (
     DEFAULT_TARGET,
     DEFAULT_TIMEOUT_S,
+    ExperimentKey,
     Filters,
     Fusion,
     Json,
@@ -42,6 +43,7 @@ def ask(
     no_log: NoLog = False,
     max_cost: MaxCost = None,
     max_latency: MaxLatency = None,
+    experiment_key: ExperimentKey = "",
     target: Target = DEFAULT_TARGET,
     api_key: Key = None,
     tls: Tls = False,
@@ -61,6 +63,7 @@ def ask(
                 no_log=no_log,
                 max_cost=max_cost,
                 max_latency_ms=max_latency,
+                experiment_key=experiment_key,
             )
             print_json(documents.of_answer(answer))
         else:
@@ -73,6 +76,7 @@ def ask(
                 no_log=no_log,
                 max_cost=max_cost,
                 max_latency_ms=max_latency,
+                experiment_key=experiment_key,
             )
             _show(events)
 
@@ -149,6 +153,7 @@ def retrieve(
     no_log: NoLog = False,
     max_cost: MaxCost = None,
     max_latency: MaxLatency = None,
+    experiment_key: ExperimentKey = "",
     target: Target = DEFAULT_TARGET,
     api_key: Key = None,
     tls: Tls = False,
@@ -167,6 +172,7 @@ def retrieve(
             no_log=no_log,
             max_cost=max_cost,
             max_latency_ms=max_latency,
+            experiment_key=experiment_key,
         )
     if as_json:
         print_json(documents.of_retrieval(retrieval))

@@ -77,6 +77,7 @@ def of_decision(decision: RouteDecision) -> Document:
         "expected_latency_p90_ms": _optional_milliseconds(decision.expected_latency_p90_s),
         "version": decision.version,
         "features": dict(decision.features),
+        **({"experiment": decision.experiment, "arm": decision.arm} if decision.experiment else {}),
     }
 
 
@@ -97,6 +98,8 @@ def of_logged(decision: LoggedDecision) -> Document:
         "outcome": _outcome(decision.outcome),
         "feedback": _feedback(decision.feedback),
         **({"question": decision.question} if decision.question else {}),
+        **({"experiment": decision.experiment, "arm": decision.arm} if decision.experiment else {}),
+        **({"shadows": [{**asdict(shadow), "chosen": list(shadow.chosen)} for shadow in decision.shadows]} if decision.shadows else {}),
     }
 
 

@@ -38,6 +38,9 @@ MaxLatency = Annotated[
     float | None,
     typer.Option("--max-latency", min=0, metavar="MS", help="Ask no source that is expected to take longer (its 90th percentile)."),
 ]
+ExperimentKey = Annotated[
+    str, typer.Option("--experiment-key", metavar="KEY", help="Who asks, so that an experiment of the service always gives them one arm.")
+]
 Filters = Annotated[
     list[str] | None,
     typer.Option(

@@ -565,6 +565,8 @@ class RouteDecision(_message.Message):
     FEATURES_FIELD_NUMBER: _builtins.int
     EXPECTED_LATENCY_MS_FIELD_NUMBER: _builtins.int
     EXPECTED_LATENCY_P90_MS_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """The policy that decided in the end."""
     reason: _builtins.str
@@ -581,6 +583,10 @@ class RouteDecision(_message.Message):
     """
     expected_latency_p90_ms: _builtins.float
     """As `expected_latency_ms`, of the 90th percentiles."""
+    experiment: _builtins.str
+    """The experiment whose arm decided; empty when the configured chain did."""
+    arm: _builtins.str
+    """The arm that the call's `experiment_key` was assigned to: a policy."""
     @_builtins.property
     def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]:
         """One route per configured source."""
@@ -601,10 +607,12 @@ class RouteDecision(_message.Message):
         features: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         expected_latency_ms: _builtins.float | None = ...,
         expected_latency_p90_ms: _builtins.float | None = ...,
+        experiment: _builtins.str = ...,
+        arm: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_latency_ms", b"_expected_latency_ms", "_expected_latency_p90_ms", b"_expected_latency_p90_ms", "expected_latency_ms", b"expected_latency_ms", "expected_latency_p90_ms", b"expected_latency_p90_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_latency_ms", b"_expected_latency_ms", "_expected_latency_p90_ms", b"_expected_latency_p90_ms", "expected_latency_ms", b"expected_latency_ms", "expected_latency_p90_ms", b"expected_latency_p90_ms", "features", b"features", "latency_ms", b"latency_ms", "policy", b"policy", "propensity", b"propensity", "reason", b"reason", "routes", b"routes", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_latency_ms", b"_expected_latency_ms", "_expected_latency_p90_ms", b"_expected_latency_p90_ms", "arm", b"arm", "expected_latency_ms", b"expected_latency_ms", "expected_latency_p90_ms", b"expected_latency_p90_ms", "experiment", b"experiment", "features", b"features", "latency_ms", b"latency_ms", "policy", b"policy", "propensity", b"propensity", "reason", b"reason", "routes", b"routes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_latency_ms: _TypeAlias = _typing.Literal["expected_latency_ms"]  # noqa: Y015
     _WhichOneofArgType__expected_latency_ms: _TypeAlias = _typing.Literal["_expected_latency_ms", b"_expected_latency_ms"]  # noqa: Y015
@@ -1007,6 +1015,7 @@ class RetrievalOptions(_message.Message):
     NO_LOG_FIELD_NUMBER: _builtins.int
     MAX_COST_FIELD_NUMBER: _builtins.int
     MAX_LATENCY_MS_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_KEY_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """The policy that routes. Empty: the configured chain."""
     limit: _builtins.int
@@ -1020,6 +1029,10 @@ class RetrievalOptions(_message.Message):
     max_latency_ms: _builtins.float
     """How long the sources may be expected to take, in milliseconds: one whose 90th percentile is above it is not asked, one of which nothing
     is known yet is. Unset: no limit. The deadline of the call is what holds in any case.
+    """
+    experiment_key: _builtins.str
+    """Whoever or whatever is to meet the same policy each time, such as a user or a conversation; at most 256 characters. Where the service
+    runs an experiment, one key always meets the same arm. Without it, or with `sources` or `policy`, a call takes no part.
     """
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1035,10 +1048,11 @@ class RetrievalOptions(_message.Message):
         no_log: _builtins.bool = ...,
         max_cost: _builtins.float | None = ...,
         max_latency_ms: _builtins.float | None = ...,
+        experiment_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "_max_latency_ms", b"_max_latency_ms", "max_cost", b"max_cost", "max_latency_ms", b"max_latency_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "_max_latency_ms", b"_max_latency_ms", "fusion", b"fusion", "limit", b"limit", "max_cost", b"max_cost", "max_latency_ms", b"max_latency_ms", "no_log", b"no_log", "policy", b"policy", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "_max_latency_ms", b"_max_latency_ms", "experiment_key", b"experiment_key", "fusion", b"fusion", "limit", b"limit", "max_cost", b"max_cost", "max_latency_ms", b"max_latency_ms", "no_log", b"no_log", "policy", b"policy", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
     _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015

@@ -22,6 +22,7 @@ from router.pb import router_service_pb2 as router_pb
 from router.pb import types_pb2 as pb
 from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
+from router.routing.experiment import Arm, Experiment
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, TablePolicy, small_engine
 from router.testing.fakes import HashEmbedder
@@ -67,7 +68,9 @@ class AskingOn:
 def full_app() -> SmallApp:
     retrievers = {"vector": ListRetriever([PASSAGE]), "graph": ListRetriever([replace(PASSAGE, id="chunk-2")], degraded="12 s old")}
     policies = [FullPolicy(), LostPolicy(), TablePolicy("table", {"vector": 1.0})]
-    return SmallApp(engine=small_engine(retrievers, policies=policies, corrector=Corrector(Doubting(), [AskingOn()], turns=1)))
+    experiment = Experiment("trial", [Arm("full", 1.0, FullPolicy())])
+    corrector = Corrector(Doubting(), [AskingOn()], turns=1)
+    return SmallApp(engine=small_engine(retrievers, policies=policies, corrector=corrector, experiment=experiment))
 
 
 async def test_replies_set_every_field_of_their_messages() -> None:
@@ -78,12 +81,15 @@ async def test_replies_set_every_field_of_their_messages() -> None:
         unestimated = {f"alternatives.routes.{name}" for name in ("expected_quality", "cost", "latency_ms", "latency_p90_ms", "selected")}
         unestimated |= {f"alternatives.{name}" for name in ("version", "features", "expected_latency_ms", "expected_latency_p90_ms")}
         unestimated |= {"alternatives.routes.probability"}
+        # The decision of the chain has no key to assign.
+        unestimated |= {f"{place}.{name}" for place in ("decision", "alternatives") for name in ("experiment", "arm")}
         assert set(unset_fields(route)) <= unestimated
-        retrieved = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION))
+        options = pb.RetrievalOptions(experiment_key="ada")
+        retrieved = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION, options=options))
         assert set(unset_fields(retrieved)) <= healthy | {"warnings"}
-        answer = await service.router.Answer(router_pb.AnswerRequest(query=QUESTION))
+        answer = await service.router.Answer(router_pb.AnswerRequest(query=QUESTION, options=options))
         assert set(unset_fields(answer)) <= healthy
-        async for event in service.router.StreamAnswer(router_pb.StreamAnswerRequest(query=QUESTION)):
+        async for event in service.router.StreamAnswer(router_pb.StreamAnswerRequest(query=QUESTION, options=options)):
             assert set(unset_fields(event)) <= healthy
         policies = await service.policies.ListPolicies(policy_pb.ListPoliciesRequest())
         assert set(unset_fields(policies)) == {"policies.chain_position"}  # `all` is not part of the chain
@@ -276,6 +282,7 @@ WRONG_OPTIONS = [
     (pb.RetrievalOptions(max_latency_ms=-1), "options.max_latency_ms"),
     (pb.RetrievalOptions(max_latency_ms=float("nan")), "options.max_latency_ms"),
     (pb.RetrievalOptions(max_latency_ms=1, sources=["vector"]), "options.max_latency_ms"),
+    (pb.RetrievalOptions(experiment_key="x" * 257), "options.experiment_key"),
 ]
 
 GOOD, BAD = policy_pb.VERDICT_HELPFUL, policy_pb.VERDICT_NOT_HELPFUL

@@ -19,7 +19,9 @@ from typer.testing import CliRunner
 
 from router.cli.main import app
 from router.errors import QueryRefused, StoreUnavailable
+from router.routing.experiment import Arm, Experiment
 from router.routing.latency import Latencies
+from router.routing.shadow import Shadows
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, StuckGenerator, StuckRetriever, TablePolicy, small_engine
 from router.types import Condition, EvidenceKind, Filter, Notice, Provenance, Query, SourceCode, SourceReport
@@ -264,6 +266,26 @@ async def test_feedback_names_the_request_that_ask_shows_and_the_log_exports_bot
     assert (first["reward"], first["feedback"], second["reward"]) == (None, None, 0.0)
     assert first["outcome"]["sources"] == {"vector": "OK", "graph": "DEGRADED", "web": "UNAVAILABLE"}
     assert second["feedback"] == {"helpful": False, "corrected_answer": "Bob.", "clicked_citations": [1], "correct_sources": ["web"]}
+
+
+async def test_the_log_exports_arms_and_shadows(tmp_path: Path) -> None:
+    shadows, arm = Shadows({"none": TablePolicy("none", {})}), Arm("table", 1.0, TablePolicy("table", {"vector": 1.0}))
+    engine = small_engine({"vector": ListRetriever([PASSAGE])}, shadows=shadows, experiment=Experiment("trial", [arm]))
+    async with command(SmallApp(engine=engine)) as (run, _):
+        for asked in (("ask", QUESTION), ("retrieve", QUESTION)):
+            reply = json.loads((await run(*asked, "--experiment-key", "ada", "--json")).stdout)
+            assert (reply["decision"]["experiment"], reply["decision"]["arm"]) == ("trial", "table")
+            await shadows.settle()
+        lines = (await run("policy", "log", "--json", "-")).stdout.splitlines()
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    for row in map(json.loads, lines):
+        assert (row["experiment"], row["arm"]) == ("trial", "table")
+        assert row["shadows"] == [{"policy": "none", "version": "", "chosen": []}]
+    compared = await invoke("policy", "compare", "--log", str(tmp_path / "log.jsonl"), "--json")
+    assert compared.exit_code == 0, compared.output
+    document = json.loads(compared.stdout)
+    assert [(one["name"], one["decisions"], one["agreement"]) for one in document["judged"]] == [("none", 2, 0.0)]
+    assert [(one["arm"], one["decisions"], one["judged"]) for one in document["arms"]] == [("table", 2, 0)]
 
 
 # --- failures -------------------------------------------------------------------------------------------------------
