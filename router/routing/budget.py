@@ -25,14 +25,15 @@ def within_budget(decision: RouteDecision, sources: Sequence[SourceProfile], cal
 
     Args:
         decision: Of any policy.
-        sources: With what they are expected to take.
+        sources: With what they are expected to take, where the policy says nothing of it.
         caller: `max_cost` is of all sources together; `max_latency_s` of each source (its expected 90th percentile), and so of all
             together, which are asked at once. A source whose latency is not known is kept.
     """
     max_cost, max_latency_s = caller.max_cost, caller.max_latency_s
     if max_latency_s is not None:
-        allowed = {source.name for source in quick(sources, max_latency_s)}
-        if slow := [source for source in decision.selected if source not in allowed]:
+        quick_ones = {source.name for source in quick(sources, max_latency_s)}
+        told = {route.source: is_quick(route.latency_p90_s, max_latency_s) for route in decision.routes if route.latency_p90_s is not None}
+        if slow := [source for source in decision.selected if not told.get(source, source in quick_ones)]:
             decision = _without(decision, slow, told_as_slow(slow, max_latency_s))
     if max_cost is None or decision.cost <= max_cost + TOLERANCE:
         return decision
