@@ -79,6 +79,7 @@ def train(
     ] = None,
     k: Annotated[int, typer.Option("--k", min=1, max=100, help="Items of evidence that count.")] = 5,
     limit: Annotated[int | None, typer.Option(min=1, help="Only N questions of each set, spread evenly over the file.")] = None,
+    untitled: Annotated[bool, typer.Option("--untitled", help="Ask each set a second time, over documents without their titles.")] = False,
     as_measured: Annotated[
         bool, typer.Option("--as-measured", help="Leave the feature `recent` as it is in the sets instead of setting it as in life.")
     ] = False,
@@ -98,7 +99,7 @@ def train(
         versions = PolicyVersions(settings.data_dir)
         if out is None:
             versions.check_free(version)
-        text = train_policy(settings, folders, version, k=k, limit=limit, as_measured=as_measured, strength=strength)
+        text = train_policy(settings, folders, version, k=k, limit=limit, untitled=untitled, as_measured=as_measured, strength=strength)
         if out is None:
             out = versions.add(version, text)
         else:
