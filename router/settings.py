@@ -399,8 +399,6 @@ class WalkSettings(Concern):
     """Weight of an edge between a passage and an entity, before its inverse document frequency; a named title counts 1."""
     alias_edge_weight: float = Field(default=1.0, ge=0)
     """Weight of the edges between an alias and what it stands for, shared among all that it may stand for."""
-    neighbour_edge_weight: float = Field(default=0.1, ge=0)
-    """Weight of an edge between two neighbouring passages of a document."""
     max_entity_share: float = Field(default=0.05, gt=0, le=1)
     """Entities in more than this share of the passages say nothing and are left out."""
     iterations: int = Field(default=30, ge=1)
