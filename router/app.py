@@ -11,6 +11,7 @@ import numpy as np
 from router.corpus.base import CorpusObserver, CorpusService
 from router.corpus.graph_builder import NameGraphBuilder
 from router.corpus.openie import FactExtractor
+from router.corpus.pictures import CorpusPictures
 from router.corpus.service import Corpus
 from router.correction.base import Remedy
 from router.correction.corrector import Corrector
@@ -23,7 +24,7 @@ from router.filtering.registry import open_output_filters, open_query_filters
 from router.generation.base import Generator
 from router.generation.extractive import ExtractiveGenerator
 from router.generation.llm import LLMGenerator
-from router.models.base import Embedder, LanguageModel
+from router.models.base import Embedder, LanguageModel, PictureEncoder
 from router.models.cross_encoder import open_cross_encoder
 from router.models.embedding import open_embedder
 from router.models.entities import SpacyRecogniser
@@ -39,6 +40,8 @@ from router.retrieval.follow_up import FollowUps
 from router.retrieval.graph import GraphRetriever
 from router.retrieval.linker import NameLinker
 from router.retrieval.overview import OverviewRetriever
+from router.retrieval.picture_uri import PictureAddresses
+from router.retrieval.pictures import PictureSearch, QueryPictures
 from router.retrieval.probe import Prober
 from router.retrieval.reading import Reader
 from router.retrieval.relation_paths import RelationPaths
@@ -64,6 +67,7 @@ from router.stores.journal import Journal, open_journal
 from router.stores.lexical import MemoryLexicalIndex
 from router.stores.milvus import MilvusLexicalIndex, MilvusVectorStore
 from router.stores.mirror import GraphMirror
+from router.stores.pictures import FolderPictureStore
 from router.stores.vectors import PassageVectors
 
 
@@ -122,6 +126,8 @@ class _Assembly:
         await self._open_stores()
         corpus = await self._open_corpus()
         linker = NameLinker(self._mirror)
+        self._picture_search = PictureSearch(self._picture_vectors_store, self._picture_vectors, self._passage_vectors)
+        pictures = await self._query_pictures(linker)
         sources = [await self._open_source(name, source, linker) for name, source in self._settings.sources.items()]
         self._versions = PolicyVersions(self._settings.data_dir)
         opened = open_policies(self._settings.routing, self._llm, self._versions, self._experience())
@@ -131,7 +137,7 @@ class _Assembly:
         engine = Engine(
             sources=tuple(sources),
             follow_ups=FollowUps(self._llm),
-            prober=self._prober(linker),
+            prober=self._prober(linker, pictures),
             policies=policies,
             chain=PolicyChain(chain),
             fusions=self._fusions(),
@@ -141,6 +147,7 @@ class _Assembly:
             diversity=Diversity(self._passage_vectors, self._settings.retrieval.diversity),
             reader=self._reader(),
             generator=self._generator(),
+            thumbnails=self._picture_store,
             settings=self._settings.retrieval,
             query_filters=await open_query_filters(self._settings.filters, self._embedder),
             output_filters=await open_output_filters(self._settings.filters, self._embedder),
@@ -195,6 +202,7 @@ class _Assembly:
         models, cache = self._settings.models, self._settings.data_dir / "models"
         self._embedder = await open_embedder(models.embedding, cache)
         self._stack.push_async_callback(self._embedder.aclose)
+        self._picture_encoder: PictureEncoder | None = None
         self._recogniser = await SpacyRecogniser.open(models.entities)
         self._stack.push_async_callback(self._recogniser.aclose)
         self._llm: LanguageModel | None = None
@@ -212,6 +220,8 @@ class _Assembly:
             settings.milvus, data_dir, space=self._embedder.name, dimension=self._embedder.dimension
         )
         self._stack.push_async_callback(self._vectors.aclose)
+        self._picture_store = FolderPictureStore(data_dir / "pictures")
+        self._picture_vectors_store = await self._open_picture_vectors_store()
         self._graph: BoltGraphStore = await open_graph_store(settings.graph, data_dir)
         self._stack.push_async_callback(self._graph.aclose)
         self._monitor = GraphMonitor(self._graph, settings.graph.probe_interval_s)
@@ -222,6 +232,16 @@ class _Assembly:
             Component("vector store", self._check_vectors, self._first_source(VectorSource)),
             Component("graph store", self._check_graph, self._first_source(GraphSource)),
         ]
+
+    async def _open_picture_vectors_store(self) -> MilvusVectorStore:
+        """Of the embedder's space, in a collection beside the passages': a picture is a passage by its words, too."""
+        encoder, settings = self._picture_encoder, self._settings.milvus
+        space = f"{self._embedder.name} {encoder.name if encoder is not None else ''} pictures"
+        store = await MilvusVectorStore.open(
+            settings.model_copy(update={"lexical": "none"}), self._settings.data_dir, space=space, dimension=self._embedder.dimension
+        )
+        self._stack.push_async_callback(store.aclose)
+        return store
 
     async def _open_corpus(self) -> Corpus:
         tenants = await self._journal.tenants()
@@ -234,6 +254,7 @@ class _Assembly:
                 continue
         self._stack.push_async_callback(self._mirror.save)
         self._passage_vectors = await self._open_passage_vectors(tenants)
+        self._picture_vectors = await self._open_picture_vectors(tenants)
         self._lexical = await self._open_lexical(tenants)
         observers: list[CorpusObserver] = [self._mirror, self._passage_vectors]
         if isinstance(self._lexical, MemoryLexicalIndex):
@@ -247,6 +268,7 @@ class _Assembly:
             self._recogniser,
             NameGraphBuilder(self._mirror, self._journal),
             observers,
+            CorpusPictures(self._picture_store, self._journal, self._picture_encoder, self._picture_vectors_store, self._picture_vectors),
             extractor=self._extractor(),
         )
         await corpus.start()
@@ -269,6 +291,12 @@ class _Assembly:
             await vectors.load(tenant, self._vectors, self._journal.all_chunks(tenant))
         return vectors
 
+    async def _open_picture_vectors(self, tenants: list[str]) -> PassageVectors:
+        vectors = PassageVectors(self._embedder.dimension)
+        for tenant in tenants:
+            await vectors.load(tenant, self._picture_vectors_store, self._journal.picture_chunks(tenant))
+        return vectors
+
     async def _open_lexical(self, tenants: list[str]) -> LexicalIndex | None:
         match self._settings.milvus.lexical:
             case "none":
@@ -282,19 +310,26 @@ class _Assembly:
                         await index.load(tenant, chunks)
                 return index
 
-    def _prober(self, linker: NameLinker) -> Prober:
+    async def _query_pictures(self, linker: NameLinker) -> QueryPictures | None:
+        if self._picture_encoder is None:
+            return None
+        addresses = await PictureAddresses.open(self._settings.pictures, self._journal, self._picture_store)
+        self._stack.push_async_callback(addresses.aclose)
+        return QueryPictures(self._picture_encoder, addresses, self._picture_search, linker, self._journal)
+
+    def _prober(self, linker: NameLinker, pictures: QueryPictures | None) -> Prober:
         sources = self._settings.sources.values()
         candidates = max((source.candidates for source in sources if isinstance(source, VectorSource)), default=VectorSource().candidates)
         hops = max((source.hops for source in sources if isinstance(source, GraphSource)), default=GraphSource().hops)
         coverage = self._lexical if isinstance(self._lexical, MemoryLexicalIndex) else None
         paths = RelationPaths(self._embedder, hops)
-        return Prober(self._embedder, self._vectors, linker, self._mirror, paths, candidates, self._lexical, coverage)
+        return Prober(self._embedder, self._vectors, linker, self._mirror, paths, candidates, self._lexical, coverage, pictures)
 
     async def _open_source(self, name: str, settings: SourceSettings, linker: NameLinker) -> Source:
         retriever: Retriever
         match settings:
             case VectorSource():
-                retriever = VectorRetriever(name, settings, self._vectors, self._lexical, self._journal)
+                retriever = VectorRetriever(name, settings, self._vectors, self._lexical, self._journal, self._picture_search)
             case GraphSource():
                 walk = self._settings.fusion.walk
                 named = GraphRetriever(name, settings, walk, self._mirror, self._passage_vectors, self._journal, self._monitor)

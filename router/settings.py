@@ -245,12 +245,25 @@ class CorpusSettings(Concern):
     relations: bool = True
     """Whether relations are read from the grammar of the sentences. They explain paths; the walk works without them."""
     openie: OpenIESettings = OpenIESettings()
+    ocr: bool = False
+    """Whether the text in pictures is read (extra `ocr`): about a second a picture."""
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> CorpusSettings:
         if self.chunk_overlap_tokens * 2 > self.chunk_tokens:
             raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens")
         return self
+
+
+class PictureSettings(Concern):
+    """Pictures in questions."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts from which pictures of questions are read by http(s) address; private addresses are refused all the same."""
+    max_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+    """Largest picture read by address, in bytes."""
+    timeout_s: float = Field(default=5.0, gt=0)
+    """Longest wait for a picture by address, in seconds."""
 
 
 class VectorSource(Concern):
@@ -512,6 +525,7 @@ class Settings(BaseSettings):
         default={"vector": VectorSource(), "graph": GraphSource(), "web": WebSource()}, min_length=1
     )
     """The sources among which a policy chooses, by name. Giving this replaces the default three."""
+    pictures: PictureSettings = PictureSettings()
     routing: RoutingSettings = RoutingSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     fusion: FusionSettings = FusionSettings()

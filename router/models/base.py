@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from router.types import Matrix, Span
+
+if TYPE_CHECKING:
+    from router.models.picture_file import Pixels
 
 
 class Embedder(Protocol):
@@ -21,6 +24,24 @@ class Embedder(Protocol):
 
     async def embed(self, texts: Sequence[str]) -> Matrix:
         """Vectors of unit length, shape (len(texts), dimension), float32.
+
+        Raises:
+            Overloaded: The queue is full.
+            ModelUnavailable: The model failed.
+        """
+
+    async def aclose(self) -> None: ...
+
+
+class PictureEncoder(Protocol):
+    """Pictures to vectors of the embedder's space, so that words and pictures compare."""
+
+    @property
+    def name(self) -> str:
+        """Of the encoder with its weights; vectors of different names never meet."""
+
+    async def embed(self, pictures: Sequence[Pixels]) -> Matrix:
+        """Vectors of unit length, shape (len(pictures), the embedder's dimension), float32.
 
         Raises:
             Overloaded: The queue is full.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from router.errors import StoreUnavailable
 from router.retrieval.base import RetrievalRequest, Retrieved
 from router.retrieval.passages import passage_evidence
+from router.retrieval.pictures import PictureSearch
 from router.settings import VectorSource
 from router.stores.base import LexicalIndex, PassageStore, Scored, VectorStore
 from router.types import Provenance
@@ -24,16 +25,24 @@ class VectorRetriever:
         vector_store: Dense search.
         lexical: BM25; None leaves it out.
         passages: Text of the passages.
+        pictures: Pictures of the corpus; None where no model embeds them.
     """
 
     def __init__(
-        self, name: str, settings: VectorSource, vector_store: VectorStore, lexical: LexicalIndex | None, passages: PassageStore
+        self,
+        name: str,
+        settings: VectorSource,
+        vector_store: VectorStore,
+        lexical: LexicalIndex | None,
+        passages: PassageStore,
+        pictures: PictureSearch | None = None,
     ) -> None:
         self._name = name
         self._settings = settings
         self._vector_store = vector_store
         self._lexical = lexical
         self._passages = passages
+        self._pictures = pictures
 
     async def search(self, request: RetrievalRequest) -> Retrieved:
         dense, words = await asyncio.gather(self._dense(request), self._words(request))
@@ -55,6 +64,27 @@ class VectorRetriever:
         return Retrieved(evidence, degraded=degraded)
 
     async def _dense(self, request: RetrievalRequest) -> Sequence[Scored] | StoreUnavailable:
+        """Passages, and pictures where the corpus has some, on one scale."""
+        if self._pictures is None or not self._pictures.has_any(request.caller.tenant):
+            return await self._dense_passages(request)
+        passages, pictures = await asyncio.gather(self._dense_passages(request), self._dense_pictures(self._pictures, request))
+        if isinstance(passages, StoreUnavailable) or isinstance(pictures, StoreUnavailable):
+            return passages if isinstance(passages, StoreUnavailable) else pictures
+        return self._pictures.together(request.caller.tenant, passages, request.probe.vector, pictures, request.probe.picture_query)
+
+    async def _dense_pictures(self, pictures: PictureSearch, request: RetrievalRequest) -> Sequence[Scored] | StoreUnavailable:
+        try:
+            return await pictures.nearest(
+                request.caller.tenant,
+                request.probe.picture_query,
+                self._settings.candidates,
+                collection=self._settings.collection,
+                where=request.query.filter,
+            )
+        except StoreUnavailable as error:
+            return error
+
+    async def _dense_passages(self, request: RetrievalRequest) -> Sequence[Scored] | StoreUnavailable:
         if request.probe.nearest is not None and self._settings.collection is None:
             # The probe has already asked exactly this.
             return [Scored(hit.chunk_id, hit.cosine) for hit in request.probe.nearest[: self._settings.candidates]]
@@ -70,7 +100,7 @@ class VectorRetriever:
             return error
 
     async def _words(self, request: RetrievalRequest) -> Sequence[Scored] | None:
-        if self._lexical is None:
+        if self._lexical is None or not request.query.text:
             return None
         if request.probe.words is not None and self._settings.collection is None:
             return request.probe.words[: self._settings.candidates]
