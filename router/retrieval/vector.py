@@ -45,15 +45,20 @@ class VectorRetriever:
         self._pictures = pictures
 
     async def search(self, request: RetrievalRequest) -> Retrieved:
-        dense, words = await asyncio.gather(self._dense(request), self._words(request))
+        dense, words, pictures = await asyncio.gather(self._dense(request), self._words(request), self._dense_pictures(request))
+        weight = self._settings.lexical_weight if words is not None else 0.0
         degraded = ""
         if isinstance(dense, StoreUnavailable):
             if words is None:
                 raise dense
             degraded = f"words only: {dense.message}"
-            dense = []
-        weight = self._settings.lexical_weight if words is not None else 0.0
-        mixed = _mix(dense, words or [], weight) if not degraded else _unit(words or [])
+            dense, weight = [], 1.0
+        elif isinstance(pictures, StoreUnavailable):
+            degraded = f"without pictures: {pictures.message}"
+        elif pictures is not None and self._pictures is not None:
+            probe = request.probe
+            dense = self._pictures.together(request.caller.tenant, dense, probe.vector, pictures, probe.picture_query)
+        mixed = _mix(dense, words or [], weight)
         ranked = sorted(mixed.items(), key=lambda item: (-item[1], item[0]))
         texts = await self._passages.chunks(request.caller.tenant, [chunk_id for chunk_id, _ in ranked])
         # A passage that the journal no longer has was deleted a moment ago.
@@ -63,18 +68,12 @@ class VectorRetriever:
         )
         return Retrieved(evidence, degraded=degraded)
 
-    async def _dense(self, request: RetrievalRequest) -> Sequence[Scored] | StoreUnavailable:
-        """Passages, and pictures where the corpus has some, on one scale."""
+    async def _dense_pictures(self, request: RetrievalRequest) -> Sequence[Scored] | StoreUnavailable | None:
+        """None where the corpus has no pictures; then nothing is searched."""
         if self._pictures is None or not self._pictures.has_any(request.caller.tenant):
-            return await self._dense_passages(request)
-        passages, pictures = await asyncio.gather(self._dense_passages(request), self._dense_pictures(self._pictures, request))
-        if isinstance(passages, StoreUnavailable) or isinstance(pictures, StoreUnavailable):
-            return passages if isinstance(passages, StoreUnavailable) else pictures
-        return self._pictures.together(request.caller.tenant, passages, request.probe.vector, pictures, request.probe.picture_query)
-
-    async def _dense_pictures(self, pictures: PictureSearch, request: RetrievalRequest) -> Sequence[Scored] | StoreUnavailable:
+            return None
         try:
-            return await pictures.nearest(
+            return await self._pictures.nearest(
                 request.caller.tenant,
                 request.probe.picture_query,
                 self._settings.candidates,
@@ -84,7 +83,7 @@ class VectorRetriever:
         except StoreUnavailable as error:
             return error
 
-    async def _dense_passages(self, request: RetrievalRequest) -> Sequence[Scored] | StoreUnavailable:
+    async def _dense(self, request: RetrievalRequest) -> Sequence[Scored] | StoreUnavailable:
         if request.probe.nearest is not None and self._settings.collection is None:
             # The probe has already asked exactly this.
             return [Scored(hit.chunk_id, hit.cosine) for hit in request.probe.nearest[: self._settings.candidates]]
