@@ -237,11 +237,13 @@ class _Assembly:
         """Of the embedder's space, in a collection beside the passages': a picture is a passage by its words, too."""
         encoder, settings = self._picture_encoder, self._settings.milvus
         space = f"{self._embedder.name} {encoder.name if encoder is not None else ''} pictures"
-        store = await MilvusVectorStore.open(
-            settings.model_copy(update={"lexical": "none"}), self._settings.data_dir, space=space, dimension=self._embedder.dimension
+        return await MilvusVectorStore.open(
+            settings.model_copy(update={"lexical": "none"}),
+            self._settings.data_dir,
+            space=space,
+            dimension=self._embedder.dimension,
+            beside=self._vectors,
         )
-        self._stack.push_async_callback(store.aclose)
-        return store
 
     async def _open_corpus(self) -> Corpus:
         tenants = await self._journal.tenants()

@@ -166,7 +166,7 @@ class QueryPictures:
                     shown = replace(name, surface=points.group() if points else "", probability=name.probability * likeness(hit.cosine))
                     if name.entity_id not in found or found[name.entity_id].probability < shown.probability:
                         found[name.entity_id] = replace(shown, is_shown=True)
-        return tuple(sorted(found.values(), key=lambda name: (-name.probability, name.entity_id)))
+        return tuple(sorted(found.values(), key=lambda name: (-name.probability, not name.has_facts, name.entity_id)))
 
 
 def told(query: Query, probe: Probe) -> str:
