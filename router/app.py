@@ -24,7 +24,7 @@ from router.filtering.registry import open_output_filters, open_query_filters
 from router.generation.base import Generator
 from router.generation.extractive import ExtractiveGenerator
 from router.generation.llm import LLMGenerator
-from router.models.base import Embedder, LanguageModel, PictureEncoder
+from router.models.base import Embedder, LanguageModel, PictureEmbedder
 from router.models.cross_encoder import open_cross_encoder
 from router.models.embedding import open_embedder
 from router.models.entities import SpacyRecogniser
@@ -36,6 +36,7 @@ from router.ranking.learned import LearnedReranker
 from router.ranking.symmetric import ReciprocalRankFusion, WeightedFusion
 from router.ranking.walk import WalkFusion
 from router.retrieval.base import Retriever
+from router.retrieval.composition import added
 from router.retrieval.follow_up import FollowUps
 from router.retrieval.graph import GraphRetriever
 from router.retrieval.linker import NameLinker
@@ -202,7 +203,8 @@ class _Assembly:
         models, cache = self._settings.models, self._settings.data_dir / "models"
         self._embedder = await open_embedder(models.embedding, cache)
         self._stack.push_async_callback(self._embedder.aclose)
-        self._picture_encoder: PictureEncoder | None = None
+        self._picture_encoder: PictureEmbedder | None = None
+        self._picture_version = ""
         self._recogniser = await SpacyRecogniser.open(models.entities)
         self._stack.push_async_callback(self._recogniser.aclose)
         self._llm: LanguageModel | None = None
@@ -235,8 +237,8 @@ class _Assembly:
 
     async def _open_picture_vectors_store(self) -> MilvusVectorStore:
         """Of the embedder's space, in a collection beside the passages': a picture is a passage by its words, too."""
-        encoder, settings = self._picture_encoder, self._settings.milvus
-        space = f"{self._embedder.name} {encoder.name if encoder is not None else ''} pictures"
+        settings = self._settings.milvus
+        space = f"{self._embedder.name} {self._picture_version} pictures"
         return await MilvusVectorStore.open(
             settings.model_copy(update={"lexical": "none"}),
             self._settings.data_dir,
@@ -270,12 +272,29 @@ class _Assembly:
             self._recogniser,
             NameGraphBuilder(self._mirror, self._journal),
             observers,
-            CorpusPictures(self._picture_store, self._journal, self._picture_encoder, self._picture_vectors_store, self._picture_vectors),
+            CorpusPictures(
+                self._picture_store,
+                self._journal,
+                self._picture_encoder,
+                self._picture_version,
+                self._picture_vectors_store,
+                self._picture_vectors,
+            ),
             extractor=self._extractor(),
         )
         await corpus.start()
         self._stack.push_async_callback(corpus.aclose)
         return corpus
+
+    def _corpus_pictures(self) -> CorpusPictures:
+        return CorpusPictures(
+            self._picture_store,
+            self._journal,
+            self._picture_encoder,
+            self._picture_version,
+            self._picture_vectors_store,
+            self._picture_vectors,
+        )
 
     async def _open_decision_log(self) -> DecisionLog:
         log = DecisionLog(self._journal.decisions, self._settings.learning)
@@ -317,7 +336,7 @@ class _Assembly:
             return None
         addresses = await PictureAddresses.open(self._settings.pictures, self._journal, self._picture_store)
         self._stack.push_async_callback(addresses.aclose)
-        return QueryPictures(self._picture_encoder, addresses, self._picture_search, linker, self._journal)
+        return QueryPictures(self._picture_encoder, None, added, addresses, self._picture_search, linker, self._journal)
 
     def _prober(self, linker: NameLinker, pictures: QueryPictures | None) -> Prober:
         sources = self._settings.sources.values()

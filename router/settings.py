@@ -255,7 +255,7 @@ class CorpusSettings(Concern):
         return self
 
 
-class PictureSettings(Concern):
+class PictureAddressSettings(Concern):
     """Pictures in questions."""
 
     allowed_hosts: tuple[str, ...] = ()
@@ -525,7 +525,7 @@ class Settings(BaseSettings):
         default={"vector": VectorSource(), "graph": GraphSource(), "web": WebSource()}, min_length=1
     )
     """The sources among which a policy chooses, by name. Giving this replaces the default three."""
-    pictures: PictureSettings = PictureSettings()
+    pictures: PictureAddressSettings = PictureAddressSettings()
     routing: RoutingSettings = RoutingSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     fusion: FusionSettings = FusionSettings()

@@ -18,7 +18,7 @@ from typing import Any
 from router.corpus.base import Upload
 from router.corpus.text import LoadedDocument, normalise
 from router.errors import NotFound
-from router.models.base import PictureEncoder
+from router.models.base import PictureEmbedder
 from router.models.picture_file import load_picture
 from router.names import readable_name
 from router.stores.base import GraphBatch, VectorStore
@@ -38,24 +38,28 @@ class CorpusPictures:
         store: Their files.
         journal: Which passages have which.
         encoder: Makes their vectors; None leaves them to be found by their words.
+        version: Of the encoder's weights; another one embeds anew what comes again.
         vector_store: Their vectors, by passage.
         vectors: The same in this process.
     """
 
     def __init__(
-        self, store: PictureStore, journal: Journal, encoder: PictureEncoder | None, vector_store: VectorStore, vectors: PassageVectors
+        self,
+        store: PictureStore,
+        journal: Journal,
+        encoder: PictureEmbedder | None,
+        version: str,
+        vector_store: VectorStore,
+        vectors: PassageVectors,
     ) -> None:
         self._store = store
         self._journal = journal
         self._encoder = encoder
+        self.version = version
         self._vector_store = vector_store
         self._vectors = vectors
         self._taking: Counter[tuple[str, str]] = Counter()
         self._files = asyncio.Lock()
-
-    @property
-    def encoder_name(self) -> str:
-        return self._encoder.name if self._encoder is not None else ""
 
     @asynccontextmanager
     async def kept(self, tenant: str, content: bytes, loaded: LoadedDocument) -> AsyncIterator[Picture | None]:

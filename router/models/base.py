@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from router.types import Matrix, Span
-
-if TYPE_CHECKING:
-    from router.models.picture_file import Pixels
+from router.types import Matrix, Pixels, Span
 
 
 class Embedder(Protocol):
@@ -33,15 +30,14 @@ class Embedder(Protocol):
     async def aclose(self) -> None: ...
 
 
-class PictureEncoder(Protocol):
-    """Pictures to vectors of the embedder's space, so that words and pictures compare."""
+class PictureEmbedder(Protocol):
+    """Pictures to vectors of the space that a text embedder of the same space fills too."""
 
     @property
-    def name(self) -> str:
-        """Of the encoder with its weights; vectors of different names never meet."""
+    def dimension(self) -> int: ...
 
     async def embed(self, pictures: Sequence[Pixels]) -> Matrix:
-        """Vectors of unit length, shape (len(pictures), the embedder's dimension), float32.
+        """Vectors of unit length, shape (len(pictures), dimension), float32. Pictures are what `load_picture` gives.
 
         Raises:
             Overloaded: The queue is full.

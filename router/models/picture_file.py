@@ -11,15 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from router.errors import DocumentRejected
+from router.types import Pixels
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from PIL import Image
-
-    Pixels = NDArray[np.uint8]
-    """Shape (height, width, 3), RGB."""
-else:
-    Pixels = object
 
 MIME_TYPES = {
     "PNG": "image/png",

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
-from router.retrieval.composition import composed
 from router.stores.base import Scored
 from router.types import Caller, Evidence, Query, Vector
 
@@ -67,13 +64,9 @@ class Probe:
     """Embedding of the question's pictures; None when it has none."""
     pictures: tuple[Nearest, ...] = ()
     """Passages of pictures that are alike enough to be what the question's pictures show, the likest first."""
-
-    @property
-    def picture_query(self) -> Vector:
-        """What pictures of the corpus are compared with: the question's words, its pictures, or both together."""
-        if self.picture_vector is None or self.picture_vector is self.vector:
-            return self.vector
-        return composed(np.stack([self.vector, self.picture_vector]))
+    picture_query: Vector | None = None
+    """What pictures of the corpus are compared with: the question's words, its pictures, or both together, in the space of the pictures.
+    None where none are to be looked for."""
 
     @property
     def asked(self) -> Vector:

@@ -12,7 +12,7 @@ import httpx
 
 from router.errors import InvalidInput, NotFound, PermissionDenied, RouterError, WebUnavailable
 from router.retrieval.web_page import AddressGuard, guarded_client, read_body
-from router.settings import PictureSettings
+from router.settings import PictureAddressSettings
 from router.stores.pictures import PictureStore
 
 OWN = "picture:"
@@ -35,7 +35,7 @@ class PictureAddresses:
         client: Reads from the allowed hosts.
     """
 
-    def __init__(self, settings: PictureSettings, index: PictureIndex, store: PictureStore, client: httpx.AsyncClient) -> None:
+    def __init__(self, settings: PictureAddressSettings, index: PictureIndex, store: PictureStore, client: httpx.AsyncClient) -> None:
         self._settings = settings
         self._index = index
         self._store = store
@@ -43,7 +43,7 @@ class PictureAddresses:
 
     @classmethod
     async def open(
-        cls, settings: PictureSettings, index: PictureIndex, store: PictureStore, guard: AddressGuard | None = None
+        cls, settings: PictureAddressSettings, index: PictureIndex, store: PictureStore, guard: AddressGuard | None = None
     ) -> PictureAddresses:
         """Open a reader; the default guard lets through the public internet only."""
         return cls(settings, index, store, await guarded_client(guard or AddressGuard(), settings.timeout_s))

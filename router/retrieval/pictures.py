@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 
 from router.errors import InvalidInput, StoreUnavailable
-from router.models.base import PictureEncoder
-from router.models.picture_file import Pixels, load_picture
+from router.models.base import Embedder, PictureEmbedder
+from router.models.picture_file import load_picture
 from router.retrieval.base import LinkedName, Nearest, Probe
 from router.retrieval.composition import composed
 from router.retrieval.linker import NameLinker
 from router.retrieval.picture_uri import PictureAddresses
 from router.stores.base import PassageStore, Scored, VectorStore
 from router.stores.vectors import PassageVectors
-from router.types import NO_FILTER, Caller, Filter, ImagePart, ImageUriPart, Query, Vector
+from router.types import NO_FILTER, Caller, Filter, ImagePart, ImageUriPart, Pixels, Query, Vector
 
 log = structlog.get_logger()
 
@@ -101,6 +101,8 @@ class QueryPictures:
 
     Args:
         encoder: The space of words and pictures.
+        text: Puts words into that space; None where the vectors of the questions are of it already.
+        compose: A picture and words (in this order) to one query.
         addresses: Reads those that are given by address.
         search: Pictures of the corpus.
         linker: Finds names of the graph in their words.
@@ -108,9 +110,18 @@ class QueryPictures:
     """
 
     def __init__(
-        self, encoder: PictureEncoder, addresses: PictureAddresses, search: PictureSearch, linker: NameLinker, passages: PassageStore
+        self,
+        encoder: PictureEmbedder,
+        text: Embedder | None,
+        compose: Callable[[Vector, Vector], Vector],
+        addresses: PictureAddresses,
+        search: PictureSearch,
+        linker: NameLinker,
+        passages: PassageStore,
     ) -> None:
         self._encoder = encoder
+        self._text = text
+        self._compose = compose
         self._addresses = addresses
         self._search = search
         self._linker = linker
@@ -127,6 +138,21 @@ class QueryPictures:
             for number, part in enumerate(query.parts)
         ]
         return replace(query, parts=tuple(parts))
+
+    @property
+    def shares_space(self) -> bool:
+        """Whether passages can be searched by a picture."""
+        return self._text is None
+
+    async def query_vector(self, query: Query, words: Vector, shown: Shown | None, caller: Caller) -> Vector | None:
+        """What pictures of the corpus are compared with; None where there are none."""
+        if not self._search.has_any(caller.tenant):
+            return None
+        if not query.text:
+            return None if shown is None else shown.vector
+        if self._text is not None:
+            words = (await self._text.embed([query.text]))[0]
+        return words if shown is None else self._compose(shown.vector, words)
 
     async def look(self, query: Query, caller: Caller) -> Shown:
         """Embed the pictures, each once, and find what they may show.

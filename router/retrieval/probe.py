@@ -10,19 +10,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
+import numpy as np
 import structlog
 
 from router.errors import NotImplementedYet, StoreUnavailable
 from router.models.base import Embedder
 from router.retrieval.base import LinkedName, Nearest, Probe
 from router.retrieval.linker import NameLinker, without_names
-from router.retrieval.pictures import QueryPictures, Shown
+from router.retrieval.pictures import ABOUT_A_PICTURE, QueryPictures, Shown
 from router.retrieval.relation_paths import RelationPath, RelationPaths
 from router.routing.recency import asks_for_recent
 from router.stopwatch import Stopwatch
 from router.stores.base import LexicalIndex, Scored, VectorStore
 from router.stores.mirror import GraphMirror
-from router.types import Caller, Query, TextPart, Vector
+from router.types import Caller, Matrix, Query, TextPart, Vector
 
 log = structlog.get_logger()
 
@@ -88,11 +89,8 @@ class Prober:
             if shown is not None and linked is not None:
                 linked = (*linked, *shown.names)
             unnamed = without_names(query.text, linked) if linked else ""
-            if query.text:
-                vectors = [*await self._embedder.embed([query.text, unnamed] if unnamed else [query.text])]
-            else:
-                assert shown is not None, "a query has words or pictures. This is a bug."
-                vectors = [shown.vector]
+            vectors = await self._vectors(query, unnamed, shown)
+            picture_query = None if self._pictures is None else await self._pictures.query_vector(query, vectors[0], shown, caller)
         with watch.stage("probe"):
             nearest, words, paths = await asyncio.gather(
                 self._nearest(query, vectors[0], caller), self._words(query, caller), self._paths(query, linked, caller)
@@ -108,7 +106,17 @@ class Prober:
             paths=paths,
             picture_vector=None if shown is None else shown.vector,
             pictures=() if shown is None else shown.nearest,
+            picture_query=picture_query,
         )
+
+    async def _vectors(self, query: Query, unnamed: str, shown: Shown | None) -> Matrix:
+        if query.text:
+            return await self._embedder.embed([query.text, unnamed] if unnamed else [query.text])
+        assert self._pictures is not None, "a question without words has a picture. This is a bug."
+        assert shown is not None
+        if self._pictures.shares_space:
+            return shown.vector[np.newaxis]
+        return await self._embedder.embed([" ".join([ABOUT_A_PICTURE, *(name.name for name in shown.names[:1])])])
 
     async def resolved(self, query: Query, caller: Caller) -> Query:
         """The query with every picture by value.

@@ -55,8 +55,7 @@ class VectorRetriever:
             dense, weight = [], 1.0
         elif isinstance(pictures, StoreUnavailable):
             degraded = f"without pictures: {pictures.message}"
-        elif pictures is not None and self._pictures is not None:
-            probe = request.probe
+        elif pictures is not None and self._pictures is not None and (probe := request.probe).picture_query is not None:
             dense = self._pictures.together(request.caller.tenant, dense, probe.vector, pictures, probe.picture_query)
         mixed = _mix(dense, words or [], weight)
         ranked = sorted(mixed.items(), key=lambda item: (-item[1], item[0]))
@@ -70,7 +69,7 @@ class VectorRetriever:
 
     async def _dense_pictures(self, request: RetrievalRequest) -> Sequence[Scored] | StoreUnavailable | None:
         """None where the corpus has no pictures; then nothing is searched."""
-        if self._pictures is None or not self._pictures.has_any(request.caller.tenant):
+        if self._pictures is None or request.probe.picture_query is None:
             return None
         try:
             return await self._pictures.nearest(

@@ -12,9 +12,8 @@ import numpy as np
 from router.errors import StoreUnavailable
 from router.filters import matches
 from router.models.base import Recognised, RecognisedName, RecognisedRelation
-from router.models.picture_file import Pixels
 from router.stores.base import GraphBatch, GraphContent, GraphNodeChunk, Scored, Subject
-from router.types import NO_FILTER, Chunk, Entity, Fact, Filter, Matrix, Mention, Span, Vector
+from router.types import NO_FILTER, Chunk, Entity, Fact, Filter, Matrix, Mention, Pixels, Span, Vector
 
 
 class Switch:
@@ -163,11 +162,10 @@ class HashEmbedder:
 
 
 class ColourEncoder:
-    """A PictureEncoder by colours: the histogram of 4 x 4 x 4 colours, turned into the embedder's space by a fixed random matrix."""
-
-    name = "colours"
+    """A PictureEmbedder by colours: the histogram of 4 x 4 x 4 colours, turned into the embedder's space by a fixed random matrix."""
 
     def __init__(self, dimension: int = 64) -> None:
+        self.dimension = dimension
         self._projection = np.random.default_rng(7).standard_normal((64, dimension)).astype(np.float32)
         self.embedded = 0
         """Pictures embedded so far."""

@@ -111,7 +111,7 @@ async def test_another_encoder_embeds_anew(world: World) -> None:
     async with world.open() as (corpus, _):
         await ingest(corpus, Upload("a.png", RED))
     world.encoder = ColourEncoder()
-    world.encoder.name = "other"
+    world.version = "2"
     async with world.open() as (corpus, _):
         assert states(await ingest(corpus, Upload("a.png", RED)), "a.png") == [DURABLE, SEARCHABLE]
     assert world.encoder.embedded == 1

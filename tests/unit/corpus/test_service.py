@@ -57,10 +57,15 @@ class World:
     log: Log = field(default_factory=Log)
     picture_vectors: InMemoryVectorStore = field(default_factory=InMemoryVectorStore)
     encoder: ColourEncoder | None = field(default_factory=ColourEncoder)
+    version: str = "1"
     settings: CorpusSettings = field(default_factory=lambda: CorpusSettings(chunk_tokens=32, chunk_overlap_tokens=4, batch_chunks=4))
     patience_s: float = 5.0
     builder: GraphBuilder | None = None
     extractor: Callable[[Journal], FactExtractor] | None = None
+
+    def pictures(self, journal: Journal) -> CorpusPictures:
+        files = FolderPictureStore(self.folder / "pictures")
+        return CorpusPictures(files, journal, self.encoder, self.version, self.picture_vectors, PassageVectors(64))
 
     @asynccontextmanager
     async def open(self, *, start: bool = True) -> AsyncIterator[tuple[Corpus, Journal]]:
@@ -77,7 +82,7 @@ class World:
             SimpleRecogniser(),
             builder,
             observers,
-            CorpusPictures(FolderPictureStore(self.folder / "pictures"), journal, self.encoder, self.picture_vectors, PassageVectors(64)),
+            self.pictures(journal),
             self.patience_s,
             self.extractor(journal) if self.extractor is not None else None,
         )

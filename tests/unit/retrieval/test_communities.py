@@ -186,7 +186,7 @@ async def opened(folder: Path, **settings: int) -> AsyncIterator[World]:
         SimpleRecogniser(),
         NameGraphBuilder(mirror, journal),
         (mirror, vectors),
-        CorpusPictures(FolderPictureStore(folder), journal, None, InMemoryVectorStore(), PassageVectors(embedder.dimension)),
+        CorpusPictures(FolderPictureStore(folder), journal, None, "", InMemoryVectorStore(), PassageVectors(embedder.dimension)),
     )
     writer = CountingWriter(GraphSource(**settings), vectors, journal, embedder)
     summaries = CommunitySummaries(writer, GraphSource(**settings).summaries, vectors, journal)

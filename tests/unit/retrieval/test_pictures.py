@@ -22,6 +22,7 @@ from router.corpus.pictures import CorpusPictures
 from router.corpus.service import Corpus
 from router.errors import InvalidInput, NotFound, PermissionDenied, RouterError
 from router.retrieval.base import Probe, RetrievalRequest
+from router.retrieval.composition import added
 from router.retrieval.graph import GraphRetriever
 from router.retrieval.linker import NameLinker
 from router.retrieval.picture_uri import PictureAddresses
@@ -30,7 +31,7 @@ from router.retrieval.probe import Prober
 from router.retrieval.relation_paths import RelationPaths
 from router.retrieval.vector import VectorRetriever
 from router.retrieval.web_page import AddressGuard
-from router.settings import CorpusSettings, GraphSource, JournalSettings, PictureSettings, VectorSource, WalkSettings
+from router.settings import CorpusSettings, GraphSource, JournalSettings, PictureAddressSettings, VectorSource, WalkSettings
 from router.stopwatch import Stopwatch
 from router.stores.base import Scored
 from router.stores.journal import Journal, open_journal
@@ -92,7 +93,9 @@ class World:
 
 
 @asynccontextmanager
-async def opened(folder: Path, *uploads: Upload, settings: PictureSettings | None = None) -> AsyncIterator[World]:
+async def opened(
+    folder: Path, *uploads: Upload, settings: PictureAddressSettings | None = None, text: HashEmbedder | None = None
+) -> AsyncIterator[World]:
     journal = await open_journal(JournalSettings(), folder)
     store, embedder, encoder = InMemoryGraphStore(), HashEmbedder(), ColourEncoder()
     mirror, passage_vectors, picture_vectors = GraphMirror(store, folder, WalkSettings()), PassageVectors(64), PassageVectors(64)
@@ -107,11 +110,11 @@ async def opened(folder: Path, *uploads: Upload, settings: PictureSettings | Non
         SimpleRecogniser(),
         NameGraphBuilder(mirror, journal),
         (mirror, passage_vectors, lexical),
-        CorpusPictures(files, journal, encoder, pictures, picture_vectors),
+        CorpusPictures(files, journal, encoder, "1", pictures, picture_vectors),
     )
-    addresses = await PictureAddresses.open(settings or PictureSettings(), journal, files, AddressGuard(allow=("127.0.0.1",)))
+    addresses = await PictureAddresses.open(settings or PictureAddressSettings(), journal, files, AddressGuard(allow=("127.0.0.1",)))
     linker, search = NameLinker(mirror), PictureSearch(pictures, picture_vectors, passage_vectors)
-    looking = QueryPictures(encoder, addresses, search, linker, journal)
+    looking = QueryPictures(encoder, text, added, addresses, search, linker, journal)
     prober = Prober(embedder, passages, linker, mirror, RelationPaths(embedder, 3), 20, lexical, lexical, looking)
     try:
         await corpus.start()
@@ -211,10 +214,12 @@ async def test_the_words_of_a_question_stay_its_vector(world: World) -> None:
     both = await world.look(picture(RED, "Who services the press?"))
     np.testing.assert_array_equal(alone.vector, both.vector)
     assert both.picture_vector is not None
+    assert both.picture_query is not None
     halfway = both.vector + both.picture_vector
     np.testing.assert_allclose(both.picture_query, halfway / np.linalg.norm(halfway), atol=1e-6)
     only = await world.look(picture(RED))
-    assert only.vector is only.picture_query
+    np.testing.assert_array_equal(only.vector, only.picture_query)
+    np.testing.assert_array_equal(alone.picture_query, alone.vector)
 
 
 @pytest.mark.parametrize("data", [RED[:60], SVG, b"x"])
@@ -232,6 +237,20 @@ async def test_a_store_that_is_down_leaves_its_part_of_the_probe_out(world: Worl
     found = await world.vector.search(RetrievalRequest(query, probe, CALLER, 8))
     assert found.degraded == "without pictures: the store is down"
     assert "lathe.txt" in {item.uri for item in found.evidence}
+
+
+async def test_pictures_in_a_space_of_their_own_are_searched_there(tmp_path: Path) -> None:
+    own = HashEmbedder()
+    async with opened(tmp_path, *PASSAGES, *PICTURES, text=own) as world:
+        probe = await world.look(picture(BLUE))
+        # Passages cannot be searched by a picture of another space: they are by the words of what it shows.
+        [words] = await HashEmbedder().embed(["What does the picture show? Osprey Press"])
+        np.testing.assert_array_equal(probe.vector, words)
+        assert probe.picture_query is probe.picture_vector
+        assert own.embedded == 0
+        await world.look(Query((TextPart("The yard"),)))
+        assert own.embedded == 1
+        assert (await world.ask(picture(BLUE)))[0] == "two.png"
 
 
 # --- by address -----------------------------------------------------------------------------------------------------
@@ -290,7 +309,7 @@ async def site(reply: bytes) -> AsyncIterator[int]:
 
 
 async def test_an_allowed_host_gives_pictures_and_leads_nowhere_else(tmp_path: Path) -> None:
-    allowed = PictureSettings(allowed_hosts=("127.0.0.1",), max_bytes=4096)
+    allowed = PictureAddressSettings(allowed_hosts=("127.0.0.1",), max_bytes=4096)
     async with opened(tmp_path, settings=allowed) as world:
         async with site(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + RED) as port:
             assert await resolved(world, f"http://127.0.0.1:{port}/a.png") == RED
