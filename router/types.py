@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     """One embedding: shape (dimension,), float32, unit length."""
     Matrix = NDArray[np.float32]
     """Several embeddings: shape (rows, dimension), float32, rows of unit length."""
+    Pixels = NDArray[np.uint8]
+    """One decoded picture: shape (height, width, 3), RGB."""
 else:
     # The client needs these types but not numpy.
-    Vector = Matrix = object
+    Vector = Matrix = Pixels = object
 
 Scalar = str | int | float | bool
 MetadataValue = Scalar | tuple[str, ...]
