@@ -156,6 +156,24 @@ class EmbeddingSettings(Concern):
         return self
 
 
+class PictureSettings(Concern):
+    """The model that embeds pictures, into one space with words."""
+
+    model: str = "aligned"
+    """`aligned` puts pictures into the space of all-MiniLM-L6-v2, on ONNX Runtime. Any other name or folder is a multimodal model (CLIP,
+    SigLIP, ...) that sentence-transformers loads (extra `torch`); it brings a text encoder and so a space of its own."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Expected sha256 of the weights file; None uses the pinned one where the model is known."""
+    threads: int = Field(default=2, ge=1)
+    """Threads of one forward pass."""
+    max_batch: int = Field(default=8, ge=1)
+    """Pictures in one forward pass."""
+    max_queue: int = Field(default=512, ge=1)
+    """Pictures that may wait; further callers are refused."""
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    """Pictures with more pixels, as stored, are refused before they are decoded."""
+
+
 class EntitySettings(Concern):
     """The recogniser of names in texts."""
 
@@ -211,6 +229,7 @@ class CrossEncoderSettings(Concern):
 
 class ModelSettings(Concern):
     embedding: EmbeddingSettings = EmbeddingSettings()
+    pictures: PictureSettings = PictureSettings()
     entities: EntitySettings = EntitySettings()
     llm: LLMSettings | None = None
     """The language model for routing and answers. None: `rules` route and answers are extractive."""
