@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 
 from router.corpus.base import CorpusObserver, CorpusService
 from router.corpus.graph_builder import NameGraphBuilder
@@ -19,16 +20,19 @@ from router.correction.judge import EvidenceJudge
 from router.correction.sub_questions import SubQuestions
 from router.correction.widen import Widen
 from router.engine import Engine, Source
-from router.errors import ConfigurationError, StoreUnavailable
+from router.errors import ConfigurationError, ModelUnavailable, StoreUnavailable
 from router.filtering.registry import open_output_filters, open_query_filters
 from router.generation.base import Generator
 from router.generation.extractive import ExtractiveGenerator
 from router.generation.llm import LLMGenerator
-from router.models.base import Embedder, LanguageModel, PictureEmbedder
+from router.models.aligned import NAME as ALIGNED
+from router.models.base import Embedder, LanguageModel
 from router.models.cross_encoder import open_cross_encoder
 from router.models.embedding import open_embedder
 from router.models.entities import SpacyRecogniser
 from router.models.language import open_language_model
+from router.models.minilm import NAME as MINILM
+from router.models.spaces import EmbeddingSpace, open_space
 from router.ranking.base import Fusion, Reranker
 from router.ranking.cross_encoder import CrossEncoderReranker
 from router.ranking.diversity import Diversity
@@ -36,7 +40,6 @@ from router.ranking.learned import LearnedReranker
 from router.ranking.symmetric import ReciprocalRankFusion, WeightedFusion
 from router.ranking.walk import WalkFusion
 from router.retrieval.base import Retriever
-from router.retrieval.composition import added
 from router.retrieval.follow_up import FollowUps
 from router.retrieval.graph import GraphRetriever
 from router.retrieval.linker import NameLinker
@@ -70,6 +73,8 @@ from router.stores.milvus import MilvusLexicalIndex, MilvusVectorStore
 from router.stores.mirror import GraphMirror
 from router.stores.pictures import FolderPictureStore
 from router.stores.vectors import PassageVectors
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +208,7 @@ class _Assembly:
         models, cache = self._settings.models, self._settings.data_dir / "models"
         self._embedder = await open_embedder(models.embedding, cache)
         self._stack.push_async_callback(self._embedder.aclose)
-        self._picture_encoder: PictureEmbedder | None = None
-        self._picture_version = ""
+        self._space = await self._open_space()
         self._recogniser = await SpacyRecogniser.open(models.entities)
         self._stack.push_async_callback(self._recogniser.aclose)
         self._llm: LanguageModel | None = None
@@ -213,6 +217,31 @@ class _Assembly:
             self._stack.push_async_callback(self._llm.aclose)
             self._components.append(Component("language model", self._check_llm))
         self._components.append(Component("embedding model", self._check_embedder))
+
+    async def _open_space(self) -> EmbeddingSpace | None:
+        """None where the default for pictures does not go with the model for words, or is not installed; then they are found by words."""
+        models = self._settings.models
+        is_default = models.pictures.model == ALIGNED
+        if is_default and self._embedder.name != MINILM:
+            log.warning("pictures are not embedded", reason=f"{ALIGNED} goes with {MINILM} only; models.pictures.model names another")
+            return None
+        try:
+            space = await open_space(models, self._settings.data_dir / "models", self._embedder)
+        except ModelUnavailable as error:
+            if not is_default:
+                raise
+            log.warning("pictures are not embedded", reason=error.message)
+            return None
+        self._stack.push_async_callback(space.aclose)
+        return space
+
+    @property
+    def _picture_space(self) -> str:
+        return f"{self._space.name} {self._space.version}" if self._space is not None else "none"
+
+    @property
+    def _picture_dimension(self) -> int:
+        return self._space.dimension if self._space is not None else self._embedder.dimension
 
     async def _open_stores(self) -> None:
         settings, data_dir = self._settings, self._settings.data_dir
@@ -236,14 +265,13 @@ class _Assembly:
         ]
 
     async def _open_picture_vectors_store(self) -> MilvusVectorStore:
-        """Of the embedder's space, in a collection beside the passages': a picture is a passage by its words, too."""
+        """In a collection beside the passages': a picture is a passage by its words, too."""
         settings = self._settings.milvus
-        space = f"{self._embedder.name} {self._picture_version} pictures"
         return await MilvusVectorStore.open(
             settings.model_copy(update={"lexical": "none"}),
             self._settings.data_dir,
-            space=space,
-            dimension=self._embedder.dimension,
+            space=f"{self._picture_space} pictures",
+            dimension=self._picture_dimension,
             beside=self._vectors,
         )
 
@@ -272,14 +300,7 @@ class _Assembly:
             self._recogniser,
             NameGraphBuilder(self._mirror, self._journal),
             observers,
-            CorpusPictures(
-                self._picture_store,
-                self._journal,
-                self._picture_encoder,
-                self._picture_version,
-                self._picture_vectors_store,
-                self._picture_vectors,
-            ),
+            self._corpus_pictures(),
             extractor=self._extractor(),
         )
         await corpus.start()
@@ -290,10 +311,11 @@ class _Assembly:
         return CorpusPictures(
             self._picture_store,
             self._journal,
-            self._picture_encoder,
-            self._picture_version,
+            self._space.pictures if self._space is not None else None,
+            self._picture_space,
             self._picture_vectors_store,
             self._picture_vectors,
+            self._settings.models.pictures.max_pixels,
         )
 
     async def _open_decision_log(self) -> DecisionLog:
@@ -313,7 +335,7 @@ class _Assembly:
         return vectors
 
     async def _open_picture_vectors(self, tenants: list[str]) -> PassageVectors:
-        vectors = PassageVectors(self._embedder.dimension)
+        vectors = PassageVectors(self._picture_dimension)
         for tenant in tenants:
             await vectors.load(tenant, self._picture_vectors_store, self._journal.picture_chunks(tenant))
         return vectors
@@ -332,11 +354,20 @@ class _Assembly:
                 return index
 
     async def _query_pictures(self, linker: NameLinker) -> QueryPictures | None:
-        if self._picture_encoder is None:
+        if self._space is None or self._space.pictures is None:
             return None
         addresses = await PictureAddresses.open(self._settings.pictures, self._journal, self._picture_store)
         self._stack.push_async_callback(addresses.aclose)
-        return QueryPictures(self._picture_encoder, None, added, addresses, self._picture_search, linker, self._journal)
+        return QueryPictures(
+            self._space.pictures,
+            self._space.text if self._space.owns_text else None,
+            self._space.composition.compose,
+            addresses,
+            self._picture_search,
+            linker,
+            self._journal,
+            self._settings.models.pictures.max_pixels,
+        )
 
     def _prober(self, linker: NameLinker, pictures: QueryPictures | None) -> Prober:
         sources = self._settings.sources.values()

@@ -21,6 +21,7 @@ class Format:
     mime_type: str
     ending: str
     read: Callable[[bytes, int], LoadedDocument]
+    """Takes the file and what it may hold at most: characters, of a picture pixels."""
     other_mime_types: tuple[str, ...] = ()
     other_endings: tuple[str, ...] = ()
     isolated: bool = False
@@ -72,7 +73,7 @@ def format_of(name: str, mime_type: str) -> Format:
     return found
 
 
-def load(content: bytes, form: Format, max_chars: int) -> LoadedDocument:
+def load(content: bytes, form: Format, limit: int) -> LoadedDocument:
     """Read one file. Blocking.
 
     Raises:
@@ -81,7 +82,7 @@ def load(content: bytes, form: Format, max_chars: int) -> LoadedDocument:
     if not content.strip():
         raise rejected("EMPTY", "the file is empty")
     try:
-        document = form.read(content, max_chars)
+        document = form.read(content, limit)
     except RouterError:
         raise
     except MemoryError as exc:

@@ -21,6 +21,7 @@ from router.corpus.load import Format, format_of, load
 from router.corpus.picture_file import written_in
 from router.corpus.text import Heading, LoadedDocument, LoadedPicture, rejected
 from router.errors import DocumentRejected
+from router.models.pictures import MAX_PIXELS
 from router.types import Span
 
 PARSE_TIMEOUT_S = 180
@@ -34,8 +35,9 @@ _DIED = (asyncio.IncompleteReadError, ConnectionError)
 class Parser:
     """Reads files, one at a time in the child. The child starts with the first file that needs it and again after it died."""
 
-    def __init__(self, max_chars: int, timeout_s: float = PARSE_TIMEOUT_S, *, ocr: bool = False) -> None:
+    def __init__(self, max_chars: int, timeout_s: float = PARSE_TIMEOUT_S, *, max_pixels: int = MAX_PIXELS, ocr: bool = False) -> None:
         self._max_chars = max_chars
+        self._max_pixels = max_pixels
         self._ocr = ocr
         self.timeout_s = timeout_s
         self._child: asyncio.subprocess.Process | None = None
@@ -89,7 +91,7 @@ class Parser:
         assert stdout is not None
         request = {
             "mime_type": form.mime_type,
-            "max_chars": self._max_chars,
+            "limit": self._max_pixels if form.is_picture else self._max_chars,
             "ocr": self._ocr,
             "size": len(content),
             "timeout_s": int(self.timeout_s) + 1,
@@ -123,7 +125,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
 
 def _reply(content: bytes, request: dict[str, Any]) -> dict[str, Any]:
     try:
-        document = load(content, format_of("", request["mime_type"]), request["max_chars"])
+        document = load(content, format_of("", request["mime_type"]), request["limit"])
         if document.picture is not None and request["ocr"]:
             document = replace(document, text=written_in(content))
     except DocumentRejected as error:

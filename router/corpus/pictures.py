@@ -19,7 +19,7 @@ from router.corpus.base import Upload
 from router.corpus.text import LoadedDocument, normalise
 from router.errors import NotFound
 from router.models.base import PictureEmbedder
-from router.models.picture_file import load_picture
+from router.models.pictures import MAX_PIXELS, load_picture
 from router.names import readable_name
 from router.stores.base import GraphBatch, VectorStore
 from router.stores.journal import Journal
@@ -41,6 +41,7 @@ class CorpusPictures:
         version: Of the encoder's weights; another one embeds anew what comes again.
         vector_store: Their vectors, by passage.
         vectors: The same in this process.
+        max_pixels: Larger pictures are refused.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class CorpusPictures:
         version: str,
         vector_store: VectorStore,
         vectors: PassageVectors,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -58,6 +60,7 @@ class CorpusPictures:
         self.version = version
         self._vector_store = vector_store
         self._vectors = vectors
+        self.max_pixels = max_pixels
         self._taking: Counter[tuple[str, str]] = Counter()
         self._files = asyncio.Lock()
 
@@ -121,7 +124,7 @@ class CorpusPictures:
     async def _embedded(self, tenant: str, chunks: Sequence[Chunk]) -> Matrix:
         assert self._encoder is not None
         files = [await self._store.read(tenant, chunk.picture.id) for chunk in chunks if chunk.picture is not None]
-        return await self._encoder.embed([(await asyncio.to_thread(load_picture, file))[0] for file in files])
+        return await self._encoder.embed([await asyncio.to_thread(load_picture, file, max_pixels=self.max_pixels) for file in files])
 
 
 def words_of(upload: Upload, title: str, loaded: LoadedDocument) -> str:

@@ -79,7 +79,7 @@ class Corpus:
         self._vector_store = vector_store
         self._graph_store = graph_store
         self._pictures = pictures
-        self._parser = Parser(settings.max_document_chars, ocr=settings.ocr)
+        self._parser = Parser(settings.max_document_chars, max_pixels=pictures.max_pixels, ocr=settings.ocr)
         self._chunker = Chunker(settings.chunk_tokens, settings.chunk_overlap_tokens)
         writer = StoreWriter(
             vector_store, graph_store, embedder, recogniser, self._statements, builder, observers, pictures, settings.batch_chunks

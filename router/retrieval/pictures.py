@@ -7,18 +7,18 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import structlog
 
-from router.errors import InvalidInput, StoreUnavailable
+from router.errors import StoreUnavailable
 from router.models.base import Embedder, PictureEmbedder
-from router.models.picture_file import load_picture
+from router.models.pictures import MAX_PIXELS, load_picture
 from router.retrieval.base import LinkedName, Nearest, Probe
-from router.retrieval.composition import composed
 from router.retrieval.linker import NameLinker
 from router.retrieval.picture_uri import PictureAddresses
 from router.stores.base import PassageStore, Scored, VectorStore
 from router.stores.vectors import PassageVectors
-from router.types import NO_FILTER, Caller, Filter, ImagePart, ImageUriPart, Pixels, Query, Vector
+from router.types import NO_FILTER, Caller, Filter, ImagePart, ImageUriPart, Matrix, Query, Vector
 
 log = structlog.get_logger()
 
@@ -107,6 +107,7 @@ class QueryPictures:
         search: Pictures of the corpus.
         linker: Finds names of the graph in their words.
         passages: Their words.
+        max_pixels: Larger pictures are refused.
     """
 
     def __init__(
@@ -118,10 +119,12 @@ class QueryPictures:
         search: PictureSearch,
         linker: NameLinker,
         passages: PassageStore,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self._encoder = encoder
         self._text = text
         self._compose = compose
+        self._max_pixels = max_pixels
         self._addresses = addresses
         self._search = search
         self._linker = linker
@@ -158,17 +161,17 @@ class QueryPictures:
         """Embed the pictures, each once, and find what they may show.
 
         Raises:
-            InvalidInput: A picture cannot be read; names the part.
+            PictureRejected: A picture cannot be read; names the part.
             ModelUnavailable: The encoder failed.
         """
         vectors = await self._encoder.embed(
             [
-                await asyncio.to_thread(_pixels, part.data, f"query.parts[{number}].image")
+                await asyncio.to_thread(load_picture, part.data, max_pixels=self._max_pixels, field=f"query.parts[{number}].image")
                 for number, part in enumerate(query.parts)
                 if isinstance(part, ImagePart)
             ]
         )
-        vector = composed(vectors)
+        vector = together(vectors)
         if not self._search.has_any(caller.tenant):
             return Shown(vector)
         try:
@@ -203,6 +206,12 @@ def told(query: Query, probe: Probe) -> str:
     return f"{query.text or ABOUT_A_PICTURE} (The picture shows {' and '.join(shown[:2])}.)"
 
 
+def together(vectors: Matrix) -> Vector:
+    """Several pictures as one: the direction of their sum."""
+    total = vectors.sum(axis=0)
+    return np.asarray(total / max(float(np.linalg.norm(total)), 1e-9), dtype=np.float32)
+
+
 def likeness(cosine: float) -> float:
     """How sure it is that two pictures show the same, 0 to 1."""
     return min(1.0, max(0.0, (cosine - LIKE) / (SAME - LIKE)))
@@ -216,10 +225,3 @@ def standardised(hits: Sequence[Scored], sample: Vector) -> list[Scored]:
     mean = (count * own_mean + PRIOR * PRIOR_MEAN) / (count + PRIOR)
     variance = (count * own_variance + PRIOR * PRIOR_SPREAD**2) / (count + PRIOR)
     return [Scored(hit.chunk_id, (hit.score - mean) / variance**0.5) for hit in hits]
-
-
-def _pixels(data: bytes, field: str) -> Pixels:
-    try:
-        return load_picture(data)[0]
-    except InvalidInput as error:
-        raise InvalidInput(error.message, reason=error.reason, field=field) from error

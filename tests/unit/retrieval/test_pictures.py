@@ -21,8 +21,8 @@ from router.corpus.graph_builder import NameGraphBuilder
 from router.corpus.pictures import CorpusPictures
 from router.corpus.service import Corpus
 from router.errors import InvalidInput, NotFound, PermissionDenied, RouterError
+from router.models.spaces import Composition
 from router.retrieval.base import Probe, RetrievalRequest
-from router.retrieval.composition import added
 from router.retrieval.graph import GraphRetriever
 from router.retrieval.linker import NameLinker
 from router.retrieval.picture_uri import PictureAddresses
@@ -114,7 +114,7 @@ async def opened(
     )
     addresses = await PictureAddresses.open(settings or PictureAddressSettings(), journal, files, AddressGuard(allow=("127.0.0.1",)))
     linker, search = NameLinker(mirror), PictureSearch(pictures, picture_vectors, passage_vectors)
-    looking = QueryPictures(encoder, text, added, addresses, search, linker, journal)
+    looking = QueryPictures(encoder, text, Composition(0.5).compose, addresses, search, linker, journal)
     prober = Prober(embedder, passages, linker, mirror, RelationPaths(embedder, 3), 20, lexical, lexical, looking)
     try:
         await corpus.start()
