@@ -1,10 +1,10 @@
 """Trains the projection of `aligned` (router/models/aligned.npz): pictures into the space of MiniLM.
 
-Needs the extra `torch`. Two things are asked of one map. It must put pictures near their captions (contrastive, on sets of pictures with captions), and must leave
-what the classifier has names for where the mixture of those names is. There are few pictures for the second, so it is asked of features
-that are made: for class c the mean of a classifier's features is m + S w_c (linear discriminant analysis turned round: w_c are the
-classifier's own weights, S the covariance of real features), and residuals of real pictures are added. On these the learned part may
-not weigh much, and the vector must find the name of its class among all names.
+Needs the extra `torch`. Two things are asked of one map. It must put pictures near their captions (contrastive, on sets of pictures with
+captions), and must leave what the classifier has names for where the mixture of those names is. There are few pictures for the second,
+so it is asked of features that are made: for class c the mean of a classifier's features is m + S w_c (linear discriminant analysis
+turned round: w_c are the classifier's own weights, S the covariance of real features), and residuals of real pictures are added. On
+these the learned part may not weigh much, and the vector must find the name of its class among all names.
 """
 
 from __future__ import annotations
@@ -78,11 +78,13 @@ def read_set(folder: Path, network: Network, cache: Path, *, width_over_height: 
     items = [json.loads(line) for line in lines]
     kept = cache / f"{folder.name}-{hashlib.sha256(repr((lines, width_over_height)).encode()).hexdigest()[:12]}.npy"
     if not kept.exists():
-        pictures = (load_picture((folder / item["image"]).read_bytes()) for item in items)
-        rows = [_views(picture, width_over_height) for picture in pictures]
-        flat = [view for row in rows for view in row]
-        found = np.concatenate([network(flat[start : start + BATCH_PICTURES])[0] for start in range(0, len(flat), BATCH_PICTURES)])
-        np.save(kept, found.reshape(len(rows), -1, found.shape[1]))
+        found = []
+        for start in range(0, len(items), BATCH_PICTURES):
+            files = [folder / item["image"] for item in items[start : start + BATCH_PICTURES]]
+            views = [view for file in files for view in _views(load_picture(file.read_bytes()), width_over_height)]
+            found.append(network(views)[0])
+        flat = np.concatenate(found)
+        np.save(kept, flat.reshape(len(items), -1, flat.shape[1]))
     texts = tuple((*item.get("captions", ()), *item.get("template_captions", ())) for item in items)
     return PictureSet(folder.name, np.load(kept), texts, repeat)
 

@@ -92,6 +92,4 @@ def _looks_like_svg(content: bytes) -> bool:
 
 
 def _too_large(max_pixels: int, field: str) -> PictureRejected:
-    return PictureRejected(
-        f"the picture has more than {max_pixels:,} pixels: send a smaller copy", reason="PICTURE_TOO_LARGE", field=field
-    )
+    return PictureRejected(f"the picture has more than {max_pixels:,} pixels: send a smaller copy", reason="PICTURE_TOO_LARGE", field=field)

@@ -73,13 +73,13 @@ async def open_space(settings: ModelSettings, cache_dir: Path, text: Embedder) -
         ModelUnavailable: The model is not installed, or must be downloaded and cannot be.
         MissingExtra: The model needs the extra `torch`.
     """
-    from router.models import aligned
+    from router.models.aligned import NAME, open_aligned  # both are built on this module
 
-    if settings.pictures.model == aligned.NAME:
-        return await aligned.open_aligned(settings.pictures, cache_dir, text)
-    from router.models import clip  # torch takes seconds to import
+    if settings.pictures.model == NAME:
+        return await open_aligned(settings.pictures, cache_dir, text)
+    from router.models.clip import open_clip  # torch takes seconds to import
 
-    return await clip.open_clip(settings.pictures, cache_dir)
+    return await open_clip(settings.pictures, cache_dir)
 
 
 def _spread(scores: Vector) -> Vector:

@@ -27,9 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "merges.txt").write_text("#version: 0.2\n")
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     text = {"vocab_size": len(vocabulary), "max_position_embeddings": 24, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
-    config = transformers.CLIPConfig(
-        text_config=shape | text, vision_config=shape | {"image_size": 32, "patch_size": 8}, projection_dim=12
-    )
+    config = transformers.CLIPConfig(text_config=shape | text, vision_config=shape | {"image_size": 32, "patch_size": 8}, projection_dim=12)
     transformers.CLIPModel(config).save_pretrained(folder)
     tokenizer = transformers.CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=24)
     size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
