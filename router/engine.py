@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import structlog
 
 from router.correction.base import Lookup, State
 from router.correction.corrector import Corrector
-from router.errors import AllSourcesUnavailable, InvalidInput, QueryRefused, RouterError, StoreUnavailable
+from router.errors import AllSourcesUnavailable, InvalidInput, NotFound, QueryRefused, RouterError, StoreUnavailable
 from router.filtering.base import OutputFilter, QueryFilter
 from router.filtering.stream import filtered
 from router.generation.base import Generator, Written
@@ -23,6 +25,7 @@ from router.ranking.diversity import Diversity
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.follow_up import FollowUps
 from router.retrieval.merge import merged_reports, merged_results
+from router.retrieval.pictures import told
 from router.retrieval.probe import Prober
 from router.retrieval.reading import Reader
 from router.retrieval.run import run_source
@@ -30,6 +33,7 @@ from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile, 
 from router.routing.budget import within_budget
 from router.routing.experiment import Arm, Experiment
 from router.routing.latency import Latencies
+from router.routing.pictures import with_pictures
 from router.routing.shadow import Shadows, Tell
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
@@ -109,6 +113,13 @@ class _Findings:
     notices: list[Notice] = field(default_factory=list)
 
 
+class Thumbnails(Protocol):
+    """Small JPEGs of the pictures (the picture store)."""
+
+    async def thumbnail(self, tenant: str, picture_id: str) -> bytes:
+        """Raises NotFound or StoreUnavailable."""
+
+
 class Engine:
     """One engine serves all calls; it keeps no state of a call but how long the sources took.
 
@@ -132,6 +143,7 @@ class Engine:
         latencies: Learns how long the sources take.
         experiment: Who decides in the chain's place for calls that bring a key.
         shadows: Decide beside the live policy, for the observer to know.
+        thumbnails: Of the pictures among the evidence; None leaves them out.
     """
 
     def __init__(
@@ -156,6 +168,7 @@ class Engine:
         latencies: Latencies | None = None,
         experiment: Experiment | None = None,
         shadows: Shadows | None = None,
+        thumbnails: Thumbnails | None = None,
     ) -> None:
         self.sources = {source.profile.name: source for source in sources}
         self.policies = policies
@@ -176,6 +189,7 @@ class Engine:
         self._latencies = latencies or Latencies()
         self._experiment = experiment
         self._shadows = shadows or Shadows({})
+        self._thumbnails = thumbnails
 
     async def probe(self, query: Query, caller: Caller) -> Probe:
         """The cheap look at the corpus only.
@@ -323,6 +337,7 @@ class Engine:
             arm = self._arm_of(call)
             policy = self.policies[options.policy] if options.policy else self._chain if arm is None else arm.policy
             decided = await policy.decide(call.query, probe, profiles, call.caller)
+            decided = with_pictures(decided, call.query, probe, profiles)
             decision = _with_latency(within_budget(decided, profiles, call.caller), profiles)
         if arm is not None and self._experiment is not None:
             decision = replace(decision, experiment=self._experiment.name, arm=arm.name)
@@ -355,13 +370,26 @@ class Engine:
             evidence = await self._ranked(call, probe, found)
         return Retrieval(
             decision,
-            tuple(evidence[: self._limit(call)]),
+            await self._illustrated(call, evidence[: self._limit(call)]),
             tuple(found.reports.values()),
             call.watch.timings(),
             (*call.notices, *found.notices),
-            call.query.text,
+            told(call.query, probe),
             tuple(found.turns),
         )
+
+    async def _illustrated(self, call: _Call, evidence: Sequence[Evidence]) -> tuple[Evidence, ...]:
+        """The evidence with thumbnails; a picture that was deleted a moment ago, or whose store is down, goes without."""
+        if self._thumbnails is None or not any(item.picture for item in evidence):
+            return tuple(evidence)
+        illustrated = []
+        for item in evidence:
+            if item.picture is not None:
+                with suppress(NotFound, StoreUnavailable):
+                    thumbnail = await self._thumbnails.thumbnail(call.caller.tenant, item.picture.id)
+                    item = replace(item, picture=replace(item.picture, thumbnail=thumbnail))  # noqa: PLW2901
+            illustrated.append(item)
+        return tuple(illustrated)
 
     async def _look_up(self, call: _Call, probe: Probe, lookups: Sequence[Lookup], found: _Findings) -> None:
         """Ask the sources, each question with its own probe, and add what they find."""
@@ -440,7 +468,8 @@ class Engine:
         caller = replace(caller, max_cost=options.max_cost, max_latency_s=options.max_latency_s)
         watch = Stopwatch()
         await self._filter(query, None, caller)
-        if not query.history:
+        query = await self._prober.resolved(query, caller)
+        if not query.history or not query.text:
             return _Call(query, options, caller, watch)
         with watch.stage("rewrite"):
             standalone = await self._follow_ups.standalone(query, caller)

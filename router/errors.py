@@ -2,7 +2,8 @@
 
     RouterError
     ├── InvalidInput            the caller's fault; names the field and the remedy
-    │   └── DocumentRejected    one document of an ingest cannot be taken (empty, broken, encrypted, too large, binary)
+    │   ├── DocumentRejected    one document of an ingest cannot be taken (empty, broken, encrypted, too large, binary)
+    │   └── PictureRejected     bytes that are no picture, a broken one, or one too large to decode
     ├── NotFound
     ├── Unauthenticated
     ├── PermissionDenied
@@ -66,6 +67,10 @@ class InvalidInput(RouterError):
 
 class DocumentRejected(InvalidInput):
     default_reason = "DOCUMENT_REJECTED"
+
+
+class PictureRejected(InvalidInput):
+    default_reason = "PICTURE_REJECTED"
 
 
 class NotFound(RouterError):

@@ -156,6 +156,24 @@ class EmbeddingSettings(Concern):
         return self
 
 
+class PictureSettings(Concern):
+    """The model that embeds pictures, into one space with words."""
+
+    model: str = "aligned"
+    """`aligned` puts pictures into the space of all-MiniLM-L6-v2, on ONNX Runtime. Any other name or folder is a multimodal model (CLIP,
+    SigLIP, ...) that sentence-transformers loads (extra `torch`); it brings a text encoder and so a space of its own."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Expected sha256 of the weights file; None uses the pinned one where the model is known."""
+    threads: int = Field(default=2, ge=1)
+    """Threads of one forward pass."""
+    max_batch: int = Field(default=8, ge=1)
+    """Pictures in one forward pass."""
+    max_queue: int = Field(default=512, ge=1)
+    """Pictures that may wait; further callers are refused."""
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    """Pictures with more pixels, as stored, are refused before they are decoded."""
+
+
 class EntitySettings(Concern):
     """The recogniser of names in texts."""
 
@@ -211,6 +229,7 @@ class CrossEncoderSettings(Concern):
 
 class ModelSettings(Concern):
     embedding: EmbeddingSettings = EmbeddingSettings()
+    pictures: PictureSettings = PictureSettings()
     entities: EntitySettings = EntitySettings()
     llm: LLMSettings | None = None
     """The language model for routing and answers. None: `rules` route and answers are extractive."""
@@ -245,12 +264,25 @@ class CorpusSettings(Concern):
     relations: bool = True
     """Whether relations are read from the grammar of the sentences. They explain paths; the walk works without them."""
     openie: OpenIESettings = OpenIESettings()
+    ocr: bool = False
+    """Whether the text in pictures is read (extra `ocr`): about a second a picture."""
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> CorpusSettings:
         if self.chunk_overlap_tokens * 2 > self.chunk_tokens:
             raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens")
         return self
+
+
+class PictureAddressSettings(Concern):
+    """Pictures in questions."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts from which pictures of questions are read by http(s) address; private addresses are refused all the same."""
+    max_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+    """Largest picture read by address, in bytes."""
+    timeout_s: float = Field(default=5.0, gt=0)
+    """Longest wait for a picture by address, in seconds."""
 
 
 class VectorSource(Concern):
@@ -510,6 +542,7 @@ class Settings(BaseSettings):
         default={"vector": VectorSource(), "graph": GraphSource(), "web": WebSource()}, min_length=1
     )
     """The sources among which a policy chooses, by name. Giving this replaces the default three."""
+    pictures: PictureAddressSettings = PictureAddressSettings()
     routing: RoutingSettings = RoutingSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     fusion: FusionSettings = FusionSettings()

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     """One embedding: shape (dimension,), float32, unit length."""
     Matrix = NDArray[np.float32]
     """Several embeddings: shape (rows, dimension), float32, rows of unit length."""
+    Pixels = NDArray[np.uint8]
+    """One decoded picture: shape (height, width, 3), RGB."""
 else:
     # The client needs these types but not numpy.
-    Vector = Matrix = object
+    Vector = Matrix = Pixels = object
 
 Scalar = str | int | float | bool
 MetadataValue = Scalar | tuple[str, ...]
@@ -101,6 +103,10 @@ class Query:
         """The words of all text parts."""
         return "\n".join(part.text for part in self.parts if isinstance(part, TextPart))
 
+    @property
+    def has_pictures(self) -> bool:
+        return not all(isinstance(part, TextPart) for part in self.parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
@@ -145,6 +151,20 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of the corpus, by reference; its file lies in the picture store."""
+
+    id: str
+    """sha256 of the file."""
+    mime_type: str
+    width: int
+    """As it is shown (turned as its file says), in pixels."""
+    height: int
+    thumbnail: bytes = field(default=b"", repr=False)
+    """A small JPEG; only in what is returned to a caller."""
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A passage of a document, whose `title` is empty when it has none. `span` is exact: `document.text[span.start:span.end] == text`."""
 
@@ -158,6 +178,8 @@ class Chunk:
     span: Span
     metadata: Metadata = field(default_factory=dict)
     document_name: str = ""
+    picture: Picture | None = None
+    """What the words are the words of, where they are those of a picture."""
 
     @property
     def label(self) -> str:
@@ -247,6 +269,8 @@ class Evidence:
     """True when a web result was replayed from a recording instead of fetched now."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """By source: how much of the fused score came from its seeds, also along the graph; sum 1. Empty unless several sources were walked."""
+    picture: Picture | None = None
+    """The picture whose words `text` is."""
 
     @property
     def sources(self) -> tuple[str, ...]:

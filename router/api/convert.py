@@ -30,6 +30,7 @@ from router.types import (
     Notice,
     Part,
     PathStep,
+    Picture,
     Provenance,
     Query,
     Retrieval,
@@ -293,6 +294,7 @@ def evidence_from_proto(message: pb.Evidence) -> Evidence:
         score=message.score,
         recorded=message.recorded,
         shares=dict(message.shares),
+        picture=picture_from_proto(message.picture) if message.HasField("picture") else None,
     )
 
 
@@ -311,7 +313,16 @@ def evidence_to_proto(evidence: Evidence) -> pb.Evidence:
         score=evidence.score,
         recorded=evidence.recorded,
         shares=evidence.shares,
+        picture=picture_to_proto(evidence.picture) if evidence.picture else None,
     )
+
+
+def picture_from_proto(message: pb.Picture) -> Picture:
+    return Picture(message.id, message.mime_type, message.width, message.height, message.thumbnail)
+
+
+def picture_to_proto(picture: Picture) -> pb.Picture:
+    return pb.Picture(id=picture.id, mime_type=picture.mime_type, width=picture.width, height=picture.height, thumbnail=picture.thumbnail)
 
 
 def _provenance(message: pb.Provenance) -> Provenance:

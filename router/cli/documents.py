@@ -15,6 +15,7 @@ from router.types import (
     LoggedDecision,
     Notice,
     Outcome,
+    Picture,
     Retrieval,
     RouteDecision,
     SourceReport,
@@ -146,12 +147,17 @@ def _evidence(item: Evidence) -> Document:
         "recorded": item.recorded,
         "metadata": dict(item.metadata),
         "shares": dict(item.shares),
+        **({"picture": _picture(item.picture)} if item.picture else {}),
         "paths": [
             [{"subject": step.subject, "relation": step.relation, "object": step.object} for step in found.path]
             for found in item.provenance
             if found.path
         ],
     }
+
+
+def _picture(picture: Picture) -> Document:
+    return {"id": picture.id, "mime_type": picture.mime_type, "width": picture.width, "height": picture.height}
 
 
 def _citation(citation: Citation) -> Document:

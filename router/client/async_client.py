@@ -14,6 +14,7 @@ from router.api.convert import (
     decision_from_proto,
     event_from_proto,
     notices_from_proto,
+    picture_from_proto,
     query_to_proto,
     retrieval_from_proto,
     writing,
@@ -33,7 +34,7 @@ from router.pb import (
     router_service_pb2_grpc,
     types_pb2,
 )
-from router.types import Answer, AnswerEvent, Feedback, LoggedDecision, Notice, Query, Retrieval, RouteDecision, TextPart
+from router.types import Answer, AnswerEvent, Feedback, LoggedDecision, Notice, Picture, Query, Retrieval, RouteDecision, TextPart
 
 
 class AsyncRouterClient:
@@ -211,6 +212,13 @@ class AsyncRouterClient:
         with typed_errors(self._target):
             reply = await self._corpus.GetDocument(request, timeout=self._within(timeout_s), metadata=self._metadata)
         return record_from_proto(reply.document), reply.text
+
+    async def get_picture(self, picture_id: str, *, timeout_s: float | None = None) -> tuple[Picture, bytes]:
+        """A picture of the corpus, as evidence names it, and its file."""
+        request = corpus_service_pb2.GetPictureRequest(picture_id=picture_id)
+        with typed_errors(self._target):
+            reply = await self._corpus.GetPicture(request, timeout=self._within(timeout_s), metadata=self._metadata)
+        return picture_from_proto(reply.picture), reply.data
 
     async def list_documents(
         self, *, collection: str = "", page_size: int = 0, timeout_s: float | None = None

@@ -1,4 +1,4 @@
-"""`graphrag-router eval retrieval|ablation|routing|import-pairs`."""
+"""`graphrag-router eval retrieval|ablation|routing|multimodal|import-pairs`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from rich.progress import Progress
 from router.configuration import load_settings, overridden
 from router.engine import Engine
 from router.errors import InvalidInput
-from router.experiments import ablation, bench, pairs, paths, report, retrieval, routing_report
+from router.experiments import ablation, bench, multimodal, pairs, paths, report, retrieval, routing_report
 from router.experiments.bench_options import parse_llm_price, with_prices
 from router.experiments.catalogue import open_dataset
 from router.experiments.dataset import Dataset, Half
+from router.experiments.montage import write_montage
 from router.experiments.peers.registry import PEERS
 from router.experiments.plots import require_matplotlib
 from router.experiments.retrieval import Measured
 from router.experiments.scratch import Ingested, scratch_app
+from router.models.embedding import open_embedder
+from router.models.spaces import open_space
 from router.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Measure sources, fusions and policies on data sets.")
@@ -214,6 +217,34 @@ def routing_command(
         html_file.write_text(routing_report.html(document))
 
 
+@app.command("multimodal")
+def multimodal_command(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of items.jsonl (`image`, and `captions`, `caption` or `label`; attributes) and pictures.")
+    ],
+    keep: Annotated[str, typer.Option(help="Attribute that composed queries keep.")] = multimodal.ARTICLE,
+    change: Annotated[str, typer.Option(help="Attribute that composed queries change by words.")] = multimodal.COLOUR,
+    sweep: Annotated[
+        list[float] | None, typer.Option(min=0, max=1, help="Also compose with this weight of the words; may be given several times.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only N pictures, spread evenly over the file.")] = None,
+    montage: Annotated[Path | None, typer.Option(help="Write the best and worst cases to this PNG file.")] = None,
+    json_file: JsonFile = None,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Pictures by words, words by a picture, pictures by a picture, and by a picture that words change; beside chance and captions."""
+    settings = _settings(config, overrides)
+    items = multimodal.read_items(folder, limit)
+    found = asyncio.run(_measure_pictures(settings, items, keep, change, sweep or ()))
+    runs = [run.document() for run in found.runs]
+    for task in dict.fromkeys(name.rpartition("/")[0] for run in runs for name in run["intervals"]):
+        _show(report.task_table(f"{folder.resolve().name}: {task}", runs, task))
+    _write(json_file, report.document(folder.resolve().name, settings, runs, pictures=len(items), keep=keep, change=change, limit=limit))
+    if montage is not None:
+        write_montage(found, montage)
+
+
 @app.command("import-pairs")
 def import_pairs_command(
     folder: Annotated[Path, typer.Argument(help="Folder with pairs.jsonl[.gz]: questions with passages that answer them, or nearly do.")],
@@ -255,6 +286,25 @@ async def _measure(
             for source in paths.graph_sources(opened.engine, asked):
                 measured += [await paths.measure_paths(opened.engine, questions, source, steps(paths.RELATION_PATHS))]
             return ingested, measured
+
+
+async def _measure_pictures(
+    settings: Settings, items: Sequence[multimodal.Item], keep: str, change: str, sweep: Sequence[float]
+) -> multimodal.Found:
+    cache = settings.data_dir / "models"
+    words = await open_embedder(settings.models.embedding, cache)
+    try:
+        space = await open_space(settings.models, cache, words)
+        try:
+            with _bar() as bar:
+                task = bar.add_task("pictures", total=len(items))
+                return await multimodal.measure(
+                    items, space, words, keep=keep, change=change, sweep=sweep, progress=lambda done: bar.advance(task, done)
+                )
+        finally:
+            await space.aclose()
+    finally:
+        await words.aclose()
 
 
 def _settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:

@@ -135,6 +135,16 @@ def differences_table(title: str, runs: Sequence[Measured], against: Measured) -
     return shown
 
 
+def task_table(title: str, runs: Sequence[Mapping[str, Any]], task: str) -> Table:
+    """Runs as rows, the measures of one task as columns, in percent with the half-width of their 95 % interval."""
+    names = list(dict.fromkeys(name for run in runs for name in run["intervals"] if name.rpartition("/")[0] == task))
+    shown = _empty(title, [name.rpartition("/")[2] for name in names])
+    for run in runs:
+        if any(name in run["metrics"] for name in names):
+            shown.add_row(run["name"], *(_cell(run, name) for name in names))
+    return shown
+
+
 def stages_table(title: str, runs: Sequence[Mapping[str, Any]]) -> Table:
     """Runs as rows, stages of the engine as columns, in milliseconds."""
     columns = list(dict.fromkeys(name for run in runs for name in run["metrics"] if name.startswith(STAGE)))

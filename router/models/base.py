@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from router.types import Matrix, Span
+from router.types import Matrix, Pixels, Span
 
 
 class Embedder(Protocol):
@@ -21,6 +21,23 @@ class Embedder(Protocol):
 
     async def embed(self, texts: Sequence[str]) -> Matrix:
         """Vectors of unit length, shape (len(texts), dimension), float32.
+
+        Raises:
+            Overloaded: The queue is full.
+            ModelUnavailable: The model failed.
+        """
+
+    async def aclose(self) -> None: ...
+
+
+class PictureEmbedder(Protocol):
+    """Pictures to vectors of the space that a text embedder of the same space fills too."""
+
+    @property
+    def dimension(self) -> int: ...
+
+    async def embed(self, pictures: Sequence[Pixels]) -> Matrix:
+        """Vectors of unit length, shape (len(pictures), dimension), float32. Pictures are what `load_picture` gives.
 
         Raises:
             Overloaded: The queue is full.

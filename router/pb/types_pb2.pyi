@@ -163,7 +163,7 @@ class Part(_message.Message):
     text: _builtins.str
     """Words."""
     image_uri: _builtins.str
-    """A picture by address."""
+    """A picture by address: `picture:ID` of the own corpus, `data:`, or http(s) of a host that the service's operator allows."""
     @_builtins.property
     def image(self) -> Global___Image:
         """A picture by value."""
@@ -196,7 +196,7 @@ class Image(_message.Message):
     data: _builtins.bytes
     """The encoded file."""
     mime_type: _builtins.str
-    """Its media type, such as `image/png`."""
+    """Its media type, such as `image/png`; told from the bytes when it is empty or wrong."""
     def __init__(
         self,
         *,
@@ -738,6 +738,44 @@ class Provenance(_message.Message):
 Global___Provenance: _TypeAlias = Provenance  # noqa: Y015
 
 @_typing.final
+class Picture(_message.Message):
+    """A picture of the corpus, by reference. `picture:` and its id is an address that a question may hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    MIME_TYPE_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    THUMBNAIL_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Identity within the tenant: the sha256 of its file."""
+    mime_type: _builtins.str
+    """Its media type, such as `image/png`."""
+    width: _builtins.int
+    """As it is shown, in pixels."""
+    height: _builtins.int
+    """As it is shown, in pixels."""
+    thumbnail: _builtins.bytes
+    """A JPEG of at most 256 pixels a side and 20 kB; may be missing."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        mime_type: _builtins.str = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        thumbnail: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "id", b"id", "mime_type", b"mime_type", "thumbnail", b"thumbnail", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Picture: _TypeAlias = Picture  # noqa: Y015
+
+@_typing.final
 class Evidence(_message.Message):
     """One citable item."""
 
@@ -797,6 +835,7 @@ class Evidence(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     RECORDED_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
+    PICTURE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its identity within the corpus (passages, facts, summaries) or the query (web pages)."""
     kind: Global___EvidenceKind.ValueType
@@ -833,6 +872,10 @@ class Evidence(_message.Message):
     def shares(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """By source: how much of the fused score came from its seeds, also along the graph; sum 1. Empty unless several sources were walked."""
 
+    @_builtins.property
+    def picture(self) -> Global___Picture:
+        """The picture whose words `text` is."""
+
     def __init__(
         self,
         *,
@@ -849,10 +892,11 @@ class Evidence(_message.Message):
         score: _builtins.float = ...,
         recorded: _builtins.bool = ...,
         shares: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        picture: Global___Picture | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["span", b"span"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["picture", b"picture", "span", b"span"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "headings", b"headings", "id", b"id", "kind", b"kind", "metadata", b"metadata", "provenance", b"provenance", "recorded", b"recorded", "score", b"score", "shares", b"shares", "span", b"span", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "headings", b"headings", "id", b"id", "kind", b"kind", "metadata", b"metadata", "picture", b"picture", "provenance", b"provenance", "recorded", b"recorded", "score", b"score", "shares", b"shares", "span", b"span", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -62,7 +62,7 @@ class LearnedPolicy:
 
     async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
         """Raises ConfigurationError when a source is of a kind that the model has not learned."""
-        if is_small_talk(query.text):
+        if not query.has_pictures and is_small_talk(query.text):
             return replace(small_talk_decision(self.name, sources), version=self.version)
         seen = features(query, probe)
         choices = self.choices(seen, sources, caller.max_cost, caller.max_latency_s)

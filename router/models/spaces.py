@@ -1,0 +1,87 @@
+"""Embedding spaces: a name, a dimension, a version, and an encoder for each kind of thing that the space takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from router.models.base import Embedder, PictureEmbedder
+from router.settings import ModelSettings
+from router.types import Matrix, Vector
+
+Modality = Literal["text", "image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """How a picture and words become one query ("this, but in red")."""
+
+    text_weight: float
+    """Share of the words in the sum; the rest is the picture's."""
+
+    def compose(self, picture: Vector, text: Vector) -> Vector:
+        """One vector of unit length."""
+        mixed = (1 - self.text_weight) * picture + self.text_weight * text
+        return np.asarray(mixed / max(float(np.linalg.norm(mixed)), 1e-9), np.float32)
+
+    def rescore(self, picture: Vector, text: Vector, candidates: Matrix) -> Vector:
+        """The second step of the other way: scores of candidates that were found by the picture alone.
+
+        Both similarities are put between 0 and 1 over the candidates first: two pictures are always nearer than a picture and words.
+        """
+        return (1 - self.text_weight) * _spread(candidates @ picture) + self.text_weight * _spread(candidates @ text)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSpace:
+    """Vectors of the same space and version may meet; others never."""
+
+    name: str
+    version: str
+    """Changes with any weight of any encoder."""
+    dimension: int
+    text: Embedder
+    pictures: PictureEmbedder | None
+    composition: Composition
+    owns_text: bool = False
+    """Whether the space brought its text encoder and closes it."""
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        return frozenset({"text"} if self.pictures is None else {"text", "image"})
+
+    async def aclose(self) -> None:
+        if self.pictures is not None:
+            await self.pictures.aclose()
+        if self.owns_text:
+            await self.text.aclose()
+
+
+async def open_space(settings: ModelSettings, cache_dir: Path, text: Embedder) -> EmbeddingSpace:
+    """The configured space of words and pictures.
+
+    Args:
+        settings: The models.
+        cache_dir: For downloads and known digests.
+        text: The open embedder of `settings.embedding`; it is the text side of `aligned` and stays the caller's to close.
+
+    Raises:
+        ConfigurationError: The model is unknown, its files are not the expected ones, or `aligned` is asked of another text embedder.
+        ModelUnavailable: The model is not installed, or must be downloaded and cannot be.
+        MissingExtra: The model needs the extra `torch`.
+    """
+    from router.models.aligned import NAME, open_aligned  # both are built on this module
+
+    if settings.pictures.model == NAME:
+        return await open_aligned(settings.pictures, cache_dir, text)
+    from router.models.clip import open_clip  # torch takes seconds to import
+
+    return await open_clip(settings.pictures, cache_dir)
+
+
+def _spread(scores: Vector) -> Vector:
+    low, high = float(scores.min(initial=1.0)), float(scores.max(initial=-1.0))
+    return np.asarray((scores - low) / max(high - low, 1e-9), np.float32)
