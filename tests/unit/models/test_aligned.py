@@ -110,7 +110,7 @@ async def test_another_text_model_is_refused(tmp_path):
     class Words:
         name = "other"
 
-    with pytest.raises(ConfigurationError, match="models.embedding.model is other"):
+    with pytest.raises(ConfigurationError, match=r"models\.embedding\.model is other"):
         await open_space(ModelSettings(), tmp_path, Words())
 
 
