@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 
 from router.corpus.formats import read_docx, read_facts, read_html, read_markdown, read_pdf, read_plain
 from router.corpus.openie_import import read_openie
-from router.corpus.picture_file import read_picture
 from router.corpus.text import LoadedDocument, rejected
 from router.errors import RouterError
 
@@ -29,8 +28,14 @@ class Format:
     is_picture: bool = False
 
 
+def _read_picture(content: bytes, max_pixels: int) -> LoadedDocument:
+    from router.corpus.picture_file import read_picture  # numpy and Pillow, which the command has no use for
+
+    return read_picture(content, max_pixels)
+
+
 def _picture(ending: str, *other_endings: str) -> Format:
-    return Format(f"image/{ending[1:]}", ending, read_picture, (), other_endings, isolated=True, is_picture=True)
+    return Format(f"image/{ending[1:]}", ending, _read_picture, (), other_endings, isolated=True, is_picture=True)
 
 
 _FORMATS = (
