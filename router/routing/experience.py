@@ -43,6 +43,8 @@ class Neighbour:
     """Cosine."""
     qualities: Mapping[Kinds, float]
     """0 to 1, of the sets of kinds of which something is known."""
+    question: str = ""
+    """Its text; empty where that is not kept."""
 
 
 class Experience(Protocol):
@@ -56,12 +58,14 @@ class Remembered:
 
     vectors: Matrix
     qualities: Sequence[Mapping[Kinds, float]]
+    questions: Sequence[str]
 
     def nearest(self, vector: Vector, most: int) -> list[Neighbour]:
         if not len(self.qualities):
             return []
         cosines = self.vectors @ vector
-        return [Neighbour(float(cosines[place]), self.qualities[place]) for place in np.argsort(-cosines, kind="stable")[:most]]
+        nearest = np.argsort(-cosines, kind="stable")[:most]
+        return [Neighbour(float(cosines[place]), self.qualities[place], self.questions[place]) for place in nearest]
 
 
 @dataclass(slots=True)
@@ -153,7 +157,7 @@ class LoggedExperience:
             some = new[start : start + _EMBEDDED_TOGETHER]
             known |= zip(some, await self._embedder.embed(some), strict=True)
         vectors = np.stack([known[text] for text, _ in told]) if told else np.zeros((0, self._embedder.dimension), np.float32)
-        mine.by_text, mine.remembered = known, Remembered(vectors, [qualities for _, qualities in told])
+        mine.by_text, mine.remembered = known, Remembered(vectors, [qualities for _, qualities in told], [text for text, _ in told])
 
 
 def qualities_told(decision: LoggedDecision, kinds: Mapping[str, str]) -> dict[Kinds, float]:

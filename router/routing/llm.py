@@ -20,11 +20,13 @@ from router.fence import inert
 from router.models.base import LanguageModel, Message
 from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
+from router.routing.experience import Experience
 from router.types import Caller, Query, Route, RouteDecision
 
 MAX_NEEDS = 3
 MAX_NEED_CHARS = 60
 MAX_QUESTION_CHARS = 2_000
+MAX_SIMILAR_CHARS = 200
 MAX_NAMES = 8
 MAX_REPLY_TOKENS = 160
 DEADLINE_SHARE = 0.5
@@ -33,6 +35,10 @@ PROBABILITIES = (0.9, 0.75, 0.6)
 """Of the source of the first, second and third need: the model lists the main one first. Judgements, not calibrated."""
 UNNAMED = 0.05
 """Probability of a source that no need names."""
+SIMILAR = 0.6
+"""Least cosine of an earlier question that the model is shown, with the sources that carried it."""
+MAX_SIMILAR = 3
+MAX_LOOKED_AT = 20
 CLOSE = 0.5
 RELATED = 0.3
 """Cosines of the nearest passage that the prompt puts in words; a small model reads words better than figures."""
@@ -93,13 +99,15 @@ class LLMPolicy:
     Args:
         model: Asked once, and a second time when its reply is malformed.
         threshold: A source is chosen when its probability reaches this.
+        experience: Questions that people judged before, to show it similar ones; None where their texts are not kept.
     """
 
     name = "llm"
 
-    def __init__(self, model: LanguageModel, threshold: float) -> None:
+    def __init__(self, model: LanguageModel, threshold: float, experience: Experience | None = None) -> None:
         self._model = model
         self._threshold = threshold
+        self._experience = experience
 
     async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
         """Raises:
@@ -109,14 +117,26 @@ class LLMPolicy:
         """
         allowed_s = caller.deadline.remaining_s() * DEADLINE_SHARE
         scope = asyncio.timeout(allowed_s)
+        asked = described(query, probe, self._similar(probe, sources, caller.tenant))
         try:
             async with scope:
-                needs = await self._plan([Message("system", instructions(sources)), Message("user", described(query, probe))], sources)
+                needs = await self._plan([Message("system", instructions(sources)), Message("user", asked)], sources)
         except TimeoutError as error:
             if not scope.expired():
                 raise
             raise DeadlineExceeded(f"{self._model.name} did not decide within {allowed_s:.1f} s", reason="LLM_TOO_SLOW") from error
         return self._decision(needs, sources)
+
+    def _similar(self, probe: Probe, sources: Sequence[SourceProfile], tenant: str) -> list[tuple[str, list[str]]]:
+        """The tenant's most similar questions that were carried, each with its sources."""
+        near = [] if self._experience is None else self._experience.nearest(tenant, probe.vector, MAX_LOOKED_AT)
+        similar = []
+        for neighbour in near:
+            carried = [kinds for kinds, quality in neighbour.qualities.items() if quality >= 1.0]
+            if neighbour.similarity >= SIMILAR and carried:
+                fewest = min(carried, key=lambda kinds: (len(kinds), sorted(kinds)))
+                similar.append((neighbour.question, [source.name for source in sources if source.kind in fewest]))
+        return similar[:MAX_SIMILAR]
 
     async def _plan(self, messages: Sequence[Message], sources: Sequence[SourceProfile]) -> list[_Need]:
         names = [source.name for source in sources]
@@ -159,7 +179,7 @@ def instructions(sources: Sequence[SourceProfile]) -> str:
     return _INSTRUCTIONS.format(sources="\n".join(listed), examples="\n".join(examples))
 
 
-def described(query: Query, probe: Probe) -> str:
+def described(query: Query, probe: Probe, similar: Sequence[tuple[str, list[str]]] = ()) -> str:
     """The question and what the probe saw, as one line of JSON: whatever the question holds, it stays a string in it."""
     told: dict[str, Any] = {"question": inert(query.text[:MAX_QUESTION_CHARS])}
     if probe.linked:
@@ -169,6 +189,8 @@ def described(query: Query, probe: Probe) -> str:
         told["nearest document"] = "close" if cosine >= CLOSE else "related" if cosine >= RELATED else "none"
     if probe.is_recent:
         told["recent"] = True
+    if similar:
+        told["answered before"] = [{"question": inert(text[:MAX_SIMILAR_CHARS]), "from": names} for text, names in similar]
     return json.dumps(told, ensure_ascii=False)
 
 

@@ -56,7 +56,7 @@ class PolicyEntry:
 
 
 def _make_llm(parts: PolicyParts) -> RoutingPolicy | None:
-    return None if parts.language_model is None else LLMPolicy(parts.language_model, parts.settings.llm_threshold)
+    return None if parts.language_model is None else LLMPolicy(parts.language_model, parts.settings.llm_threshold, parts.experience)
 
 
 def _make_cascade(parts: PolicyParts) -> RoutingPolicy | None:
@@ -79,7 +79,9 @@ POLICIES: Mapping[str, PolicyEntry] = {
         lambda parts: None if parts.experience is None else KnnPolicy(parts.learned, parts.experience),
     ),
     "cascade": PolicyEntry("As `learned`; a language model decides where that is unsure.", _make_cascade),
-    "llm": PolicyEntry("A language model lists what must be found, and in which source.", _make_llm),
+    "llm": PolicyEntry(
+        "A language model lists what must be found, and where; it sees similar questions that people judged.", _make_llm
+    ),
 }
 GROUP = "graphrag_router.policies"
 

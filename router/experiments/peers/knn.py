@@ -27,4 +27,4 @@ class LessonsLearned:
 def knn_of(learned: LearnedPolicy, lessons: Sequence[Lesson]) -> KnnPolicy:
     """The policy over lessons, of which there is at least one."""
     vectors = np.stack([lesson.vector for lesson in lessons])
-    return KnnPolicy(learned, LessonsLearned(Remembered(vectors, [lesson.example.qualities for lesson in lessons])))
+    return KnnPolicy(learned, LessonsLearned(Remembered(vectors, [lesson.example.qualities for lesson in lessons], [""] * len(lessons))))

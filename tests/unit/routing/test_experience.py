@@ -147,5 +147,5 @@ async def test_only_so_many_tenants_are_in_memory(journal, monkeypatch) -> None:
 
 def test_the_newest_come_first_where_all_are_alike() -> None:
     same = np.ones((3, 1), np.float32)
-    found = Remembered(same, [{VECTOR: 0.0}, {GRAPH: 0.0}, {WEB: 0.0}]).nearest(np.ones(1, np.float32), 2)
+    found = Remembered(same, [{VECTOR: 0.0}, {GRAPH: 0.0}, {WEB: 0.0}], ["a", "b", "c"]).nearest(np.ones(1, np.float32), 2)
     assert [one.qualities for one in found] == [{VECTOR: 0.0}, {GRAPH: 0.0}]

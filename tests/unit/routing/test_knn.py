@@ -135,4 +135,4 @@ async def test_a_source_that_failed_is_not_asked_along_with_another_of_which_not
 
 
 def test_a_vector_of_nothing_is_similar_to_nothing() -> None:
-    assert Remembered(np.zeros((0, 4), np.float32), []).nearest(np.ones(4, np.float32), 5) == []
+    assert Remembered(np.zeros((0, 4), np.float32), [], []).nearest(np.ones(4, np.float32), 5) == []
