@@ -79,9 +79,7 @@ POLICIES: Mapping[str, PolicyEntry] = {
         lambda parts: None if parts.experience is None else KnnPolicy(parts.learned, parts.experience),
     ),
     "cascade": PolicyEntry("As `learned`; a language model decides where that is unsure.", _make_cascade),
-    "llm": PolicyEntry(
-        "A language model lists what must be found, and where; it sees similar questions that people judged.", _make_llm
-    ),
+    "llm": PolicyEntry("A language model lists what must be found, and where; it sees similar questions that people judged.", _make_llm),
 }
 GROUP = "graphrag_router.policies"
 
