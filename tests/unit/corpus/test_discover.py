@@ -27,9 +27,9 @@ def skipped(*paths: Path) -> dict[str, str]:
 
 
 def test_folders_are_walked_in_order_without_hidden_files(tmp_path: Path) -> None:
-    make(tmp_path, "b.txt", "a/z.md", "a/B.HTML", ".git/x.txt", ".hidden.txt", "c.png")
+    make(tmp_path, "b.txt", "a/z.md", "a/B.HTML", ".git/x.txt", ".hidden.txt", "c.xcf")
     assert found(tmp_path) == ["a/B.HTML", "a/z.md", "b.txt"]
-    assert skipped(tmp_path) == {"c.png": "UNSUPPORTED_TYPE"}
+    assert skipped(tmp_path) == {"c.xcf": "UNSUPPORTED_TYPE"}
     (item, *_) = discover([tmp_path])
     assert item == FoundFile("a/B.HTML", tmp_path / "a/B.HTML", 5)
 

@@ -86,7 +86,7 @@ def test_mass_that_leaves_the_part_does_not_come_back_to_where_it_began() -> Non
 
 
 def test_a_walk_from_nothing_is_empty() -> None:
-    for content in (graph(10, 5, 20, 0), graph(3_000, 2_000, 9_000, 0)):
+    for content in (graph(10, 5, 20, 0), graph(4_000, 2_000, 12_000, 0)):
         walked = walk(GraphSnapshot(content, SETTINGS), {"unknown": 1.0}, 0.5, SETTINGS)
         assert walked.passages(5) == []
         assert walked.guest_mass() == {}
