@@ -129,7 +129,8 @@ def train(
         loss.backward()
         optimizer.step()
         schedule.step()
-    return mapping.arrays()
+    means = [np.mean([vectors[text] for choices in one.texts for text in choices], axis=0) for one in sets]
+    return mapping.arrays() | {"text_mean": np.asarray(np.mean(np.stack(means), axis=0), np.float32)}
 
 
 def write(arrays: Mapping[str, NDArray[Any]], file: Path, about: Mapping[str, Any], recipe: Recipe) -> None:
@@ -253,7 +254,7 @@ class _Mapping(torch.nn.Module):  # type: ignore[misc]
                 "up": self.up.weight.T.contiguous().half().numpy(),
                 "bias": (self.up.bias - self.mean @ down @ self.up.weight.T).numpy(),
                 "gate": self.gate.half().numpy(),
-                "gate_bias": np.float32(self.recipe.gate_bias),
-                "temperature": np.float32(self.recipe.class_temperature),
+                "gate_bias": np.array(self.recipe.gate_bias, np.float32),
+                "temperature": np.array(self.recipe.class_temperature, np.float32),
                 "scale": self.scale.numpy(),
             }

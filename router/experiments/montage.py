@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from router.experiments.multimodal import Found
 from router.models.pictures import load_picture
@@ -34,8 +34,7 @@ def write_montage(found: Found, file: Path) -> None:
         meant = int(np.flatnonzero(gold[row])[0])
         for place, item in enumerate([meant, *np.argsort(-scores[row], kind="stable")[:SHOWN]]):
             left = place * (SIDE + 6) + (12 if place else 0)
-            picture = Image.fromarray(load_picture(found.items[item].image.read_bytes()))
-            picture.thumbnail((SIDE, SIDE))
+            picture = ImageOps.pad(Image.fromarray(load_picture(found.items[item].image.read_bytes())), (SIDE, SIDE), color="white")
             draw.rectangle((left, top + TEXT_HEIGHT, left + SIDE + 3, top + TEXT_HEIGHT + SIDE + 3), RIGHT if gold[row, item] else WRONG)
             sheet.paste(picture, (left + 2, top + TEXT_HEIGHT + 2))
     sheet.save(file, format="PNG")

@@ -7,7 +7,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from router.types import Matrix, Pixels
 CUTS = (1, 5, 10)
 PICTURES_AT_ONCE = 32
 TWO_STEP_CANDIDATES = 100
+MOST_COMPOSED = 4000
+"""Composed queries that are measured, spread evenly over all."""
 ARTICLE, COLOUR = "articleType", "baseColour"
 """What composed queries keep and change, where a set names nothing else."""
 RESERVED = frozenset({"id", "image", "caption", "captions", "template_captions", "attributes", "width", "height", "licence"})
@@ -197,7 +199,7 @@ class Composed:
 
 
 def composed_queries(items: Sequence[Item], keep: str, change: str) -> Composed:
-    """Every picture with every other value of `change` that its article (`keep`) comes in."""
+    """Every picture with every other value of `change` that its article (`keep`) comes in; of many, some."""
     pairs = [(item.attributes.get(keep, ""), item.attributes.get(change, "")) for item in items]
     holders: dict[tuple[str, str], list[int]] = {}
     for number, pair in enumerate(pairs):
@@ -210,6 +212,8 @@ def composed_queries(items: Sequence[Item], keep: str, change: str) -> Composed:
         for (other, value), found in holders.items()
         if other == article and value != colour
     ]
+    if len(queries) > MOST_COMPOSED:
+        queries = [queries[number * len(queries) // MOST_COMPOSED] for number in range(MOST_COMPOSED)]
     gold = np.zeros((len(queries), len(items)), bool)
     for row, (_, _, found) in enumerate(queries):
         gold[row, found] = True
@@ -245,7 +249,7 @@ def _measure_composed(
     run.add(Task("composed_picture_alone", composed.gold, hidden), by_picture)
     run.add(Task("composed_words_alone", composed.gold, hidden), by_words)
     for weight in (None, *sweep):
-        one = composition if weight is None else Composition(weight)
+        one = composition if weight is None else replace(composition, text_weight=weight)
         suffix = "" if weight is None else f"={weight:g}"
         mixed = np.stack([one.compose(picture, text) for picture, text in zip(asked, changed, strict=True)])
         run.add(Task(f"composed_sum{suffix}", composed.gold, hidden), mixed @ pictures.T)

@@ -21,10 +21,12 @@ class Composition:
 
     text_weight: float
     """Share of the words in the sum; the rest is the picture's."""
+    text_mean: Vector | None = None
+    """What all texts of the space have in common. It says nothing about a picture and would count in every sum, so it is taken off."""
 
     def compose(self, picture: Vector, text: Vector) -> Vector:
         """One vector of unit length."""
-        mixed = (1 - self.text_weight) * picture + self.text_weight * text
+        mixed = (1 - self.text_weight) * picture + self.text_weight * self._telling(text)
         return np.asarray(mixed / max(float(np.linalg.norm(mixed)), 1e-9), np.float32)
 
     def rescore(self, picture: Vector, text: Vector, candidates: Matrix) -> Vector:
@@ -32,7 +34,10 @@ class Composition:
 
         Both similarities are put between 0 and 1 over the candidates first: two pictures are always nearer than a picture and words.
         """
-        return (1 - self.text_weight) * _spread(candidates @ picture) + self.text_weight * _spread(candidates @ text)
+        return (1 - self.text_weight) * _spread(candidates @ picture) + self.text_weight * _spread(candidates @ self._telling(text))
+
+    def _telling(self, text: Vector) -> Vector:
+        return text if self.text_mean is None else text - self.text_mean
 
 
 @dataclass(frozen=True, slots=True)
