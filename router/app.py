@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+
+import numpy as np
+import structlog
 
 from router.corpus.base import CorpusObserver, CorpusService
 from router.corpus.graph_builder import NameGraphBuilder
 from router.corpus.openie import FactExtractor
+from router.corpus.pictures import CorpusPictures
 from router.corpus.service import Corpus
 from router.correction.base import Remedy
 from router.correction.corrector import Corrector
@@ -16,16 +20,19 @@ from router.correction.judge import EvidenceJudge
 from router.correction.sub_questions import SubQuestions
 from router.correction.widen import Widen
 from router.engine import Engine, Source
-from router.errors import ConfigurationError, StoreUnavailable
+from router.errors import ConfigurationError, ModelUnavailable, StoreUnavailable
 from router.filtering.registry import open_output_filters, open_query_filters
 from router.generation.base import Generator
 from router.generation.extractive import ExtractiveGenerator
 from router.generation.llm import LLMGenerator
+from router.models.aligned import NAME as ALIGNED
 from router.models.base import Embedder, LanguageModel
 from router.models.cross_encoder import open_cross_encoder
 from router.models.embedding import open_embedder
 from router.models.entities import SpacyRecogniser
 from router.models.language import open_language_model
+from router.models.minilm import NAME as MINILM
+from router.models.spaces import EmbeddingSpace, open_space
 from router.ranking.base import Fusion, Reranker
 from router.ranking.cross_encoder import CrossEncoderReranker
 from router.ranking.diversity import Diversity
@@ -37,6 +44,8 @@ from router.retrieval.follow_up import FollowUps
 from router.retrieval.graph import GraphRetriever
 from router.retrieval.linker import NameLinker
 from router.retrieval.overview import OverviewRetriever
+from router.retrieval.picture_uri import PictureAddresses
+from router.retrieval.pictures import PictureSearch, QueryPictures
 from router.retrieval.probe import Prober
 from router.retrieval.reading import Reader
 from router.retrieval.relation_paths import RelationPaths
@@ -45,9 +54,15 @@ from router.retrieval.summary import SummaryWriter
 from router.retrieval.text2cypher import CypherWriter, GraphWithCypher
 from router.retrieval.vector import VectorRetriever
 from router.retrieval.web import open_web_source
-from router.routing.base import SourceProfile
+from router.routing.bandit import BanditPolicy
+from router.routing.base import RoutingPolicy, SourceProfile
 from router.routing.chain import PolicyChain
-from router.routing.registry import open_policies
+from router.routing.experience import LoggedExperience
+from router.routing.experiment import Arm, Experiment
+from router.routing.features import features
+from router.routing.registry import named_policy, open_policies
+from router.routing.shadow import Shadows
+from router.routing.versions import PolicyVersions
 from router.settings import GraphSource, Settings, SourceSettings, VectorSource, WebSource
 from router.stores.base import LexicalIndex
 from router.stores.decision_log import DecisionLog
@@ -56,7 +71,10 @@ from router.stores.journal import Journal, open_journal
 from router.stores.lexical import MemoryLexicalIndex
 from router.stores.milvus import MilvusLexicalIndex, MilvusVectorStore
 from router.stores.mirror import GraphMirror
+from router.stores.pictures import FolderPictureStore
 from router.stores.vectors import PassageVectors
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +132,20 @@ class _Assembly:
         await self._open_stores()
         corpus = await self._open_corpus()
         linker = NameLinker(self._mirror)
+        self._picture_search = PictureSearch(self._picture_vectors_store, self._picture_vectors, self._passage_vectors)
+        pictures = await self._query_pictures(linker)
         sources = [await self._open_source(name, source, linker) for name, source in self._settings.sources.items()]
-        opened = open_policies(self._settings.routing, self._llm)
+        self._versions = PolicyVersions(self._settings.data_dir)
+        opened = open_policies(self._settings.routing, self._llm, self._versions, self._experience())
         policies = {name: policy for name, (policy, _) in opened.items()}
+        chain = self._chain(policies)
         decisions = await self._open_decision_log()
         engine = Engine(
             sources=tuple(sources),
             follow_ups=FollowUps(self._llm),
-            prober=self._prober(linker),
+            prober=self._prober(linker, pictures),
             policies=policies,
-            chain=PolicyChain([policies[name] for name in self._settings.policy_chain]),
+            chain=PolicyChain(chain),
             fusions=self._fusions(),
             default_fusion=self._settings.fusion.method,
             reranker=await self._open_reranker(),
@@ -131,10 +153,13 @@ class _Assembly:
             diversity=Diversity(self._passage_vectors, self._settings.retrieval.diversity),
             reader=self._reader(),
             generator=self._generator(),
+            thumbnails=self._picture_store,
             settings=self._settings.retrieval,
             query_filters=await open_query_filters(self._settings.filters, self._embedder),
             output_filters=await open_output_filters(self._settings.filters, self._embedder),
             observer=decisions,
+            experiment=self._experiment(policies, chain),
+            shadows=self._shadows(policies),
         )
         return App(
             settings=self._settings,
@@ -147,10 +172,43 @@ class _Assembly:
             language_model=self._llm,
         )
 
+    def _experience(self) -> LoggedExperience | None:
+        if not self._settings.learning.log_questions:
+            return None
+        kinds = {name: source.kind for name, source in self._settings.sources.items()}
+        experience = LoggedExperience(self._journal.decisions, self._embedder, kinds)
+        self._stack.push_async_callback(experience.aclose)
+        return experience
+
+    def _chain(self, policies: Mapping[str, RoutingPolicy]) -> list[RoutingPolicy]:
+        first, *others = (policies[name] for name in self._settings.policy_chain)
+        if epsilon := self._settings.routing.exploration:
+            first = BanditPolicy(first, None, features, np.random.default_rng(), epsilon=epsilon)
+        return [first, *others]
+
+    def _experiment(self, policies: Mapping[str, RoutingPolicy], chain: Sequence[RoutingPolicy]) -> Experiment | None:
+        settings = self._settings.routing.experiment
+        if settings is None:
+            return None
+        arms = [
+            # Where the arm's policy cannot decide the chain does, and it still counts for the arm: leaving it out would flatter the arm.
+            Arm(name, share, PolicyChain([named_policy(name, policies, self._versions, f"routing.experiment.arms.{name}"), *chain]))
+            for name, share in settings.arms.items()
+        ]
+        return Experiment(settings.name, arms)
+
+    def _shadows(self, policies: Mapping[str, RoutingPolicy]) -> Shadows:
+        names = self._settings.routing.shadow
+        named = {name: named_policy(name, policies, self._versions, f"routing.shadow.{place}") for place, name in enumerate(names)}
+        shadows = Shadows(named)
+        self._stack.push_async_callback(shadows.aclose)
+        return shadows
+
     async def _open_models(self) -> None:
         models, cache = self._settings.models, self._settings.data_dir / "models"
         self._embedder = await open_embedder(models.embedding, cache)
         self._stack.push_async_callback(self._embedder.aclose)
+        self._space = await self._open_space()
         self._recogniser = await SpacyRecogniser.open(models.entities)
         self._stack.push_async_callback(self._recogniser.aclose)
         self._llm: LanguageModel | None = None
@@ -160,6 +218,31 @@ class _Assembly:
             self._components.append(Component("language model", self._check_llm))
         self._components.append(Component("embedding model", self._check_embedder))
 
+    async def _open_space(self) -> EmbeddingSpace | None:
+        """None where the default for pictures does not go with the model for words, or is not installed; then they are found by words."""
+        models = self._settings.models
+        is_default = models.pictures.model == ALIGNED
+        if is_default and self._embedder.name != MINILM:
+            log.warning("pictures are not embedded", reason=f"{ALIGNED} goes with {MINILM} only; models.pictures.model names another")
+            return None
+        try:
+            space = await open_space(models, self._settings.data_dir / "models", self._embedder)
+        except ModelUnavailable as error:
+            if not is_default:
+                raise
+            log.warning("pictures are not embedded", reason=error.message)
+            return None
+        self._stack.push_async_callback(space.aclose)
+        return space
+
+    @property
+    def _picture_space(self) -> str:
+        return f"{self._space.name} {self._space.version}" if self._space is not None else "none"
+
+    @property
+    def _picture_dimension(self) -> int:
+        return self._space.dimension if self._space is not None else self._embedder.dimension
+
     async def _open_stores(self) -> None:
         settings, data_dir = self._settings, self._settings.data_dir
         self._journal: Journal = await open_journal(settings.journal, data_dir)
@@ -168,6 +251,8 @@ class _Assembly:
             settings.milvus, data_dir, space=self._embedder.name, dimension=self._embedder.dimension
         )
         self._stack.push_async_callback(self._vectors.aclose)
+        self._picture_store = FolderPictureStore(data_dir / "pictures")
+        self._picture_vectors_store = await self._open_picture_vectors_store()
         self._graph: BoltGraphStore = await open_graph_store(settings.graph, data_dir)
         self._stack.push_async_callback(self._graph.aclose)
         self._monitor = GraphMonitor(self._graph, settings.graph.probe_interval_s)
@@ -178,6 +263,17 @@ class _Assembly:
             Component("vector store", self._check_vectors, self._first_source(VectorSource)),
             Component("graph store", self._check_graph, self._first_source(GraphSource)),
         ]
+
+    async def _open_picture_vectors_store(self) -> MilvusVectorStore:
+        """In a collection beside the passages': a picture is a passage by its words, too."""
+        settings = self._settings.milvus
+        return await MilvusVectorStore.open(
+            settings.model_copy(update={"lexical": "none"}),
+            self._settings.data_dir,
+            space=f"{self._picture_space} pictures",
+            dimension=self._picture_dimension,
+            beside=self._vectors,
+        )
 
     async def _open_corpus(self) -> Corpus:
         tenants = await self._journal.tenants()
@@ -190,6 +286,7 @@ class _Assembly:
                 continue
         self._stack.push_async_callback(self._mirror.save)
         self._passage_vectors = await self._open_passage_vectors(tenants)
+        self._picture_vectors = await self._open_picture_vectors(tenants)
         self._lexical = await self._open_lexical(tenants)
         observers: list[CorpusObserver] = [self._mirror, self._passage_vectors]
         if isinstance(self._lexical, MemoryLexicalIndex):
@@ -203,11 +300,23 @@ class _Assembly:
             self._recogniser,
             NameGraphBuilder(self._mirror, self._journal),
             observers,
+            self._corpus_pictures(),
             extractor=self._extractor(),
         )
         await corpus.start()
         self._stack.push_async_callback(corpus.aclose)
         return corpus
+
+    def _corpus_pictures(self) -> CorpusPictures:
+        return CorpusPictures(
+            self._picture_store,
+            self._journal,
+            self._space.pictures if self._space is not None else None,
+            self._picture_space,
+            self._picture_vectors_store,
+            self._picture_vectors,
+            self._settings.models.pictures.max_pixels,
+        )
 
     async def _open_decision_log(self) -> DecisionLog:
         log = DecisionLog(self._journal.decisions, self._settings.learning)
@@ -225,6 +334,12 @@ class _Assembly:
             await vectors.load(tenant, self._vectors, self._journal.all_chunks(tenant))
         return vectors
 
+    async def _open_picture_vectors(self, tenants: list[str]) -> PassageVectors:
+        vectors = PassageVectors(self._picture_dimension)
+        for tenant in tenants:
+            await vectors.load(tenant, self._picture_vectors_store, self._journal.picture_chunks(tenant))
+        return vectors
+
     async def _open_lexical(self, tenants: list[str]) -> LexicalIndex | None:
         match self._settings.milvus.lexical:
             case "none":
@@ -238,19 +353,35 @@ class _Assembly:
                         await index.load(tenant, chunks)
                 return index
 
-    def _prober(self, linker: NameLinker) -> Prober:
+    async def _query_pictures(self, linker: NameLinker) -> QueryPictures | None:
+        if self._space is None or self._space.pictures is None:
+            return None
+        addresses = await PictureAddresses.open(self._settings.pictures, self._journal, self._picture_store)
+        self._stack.push_async_callback(addresses.aclose)
+        return QueryPictures(
+            self._space.pictures,
+            self._space.text if self._space.owns_text else None,
+            self._space.composition.compose,
+            addresses,
+            self._picture_search,
+            linker,
+            self._journal,
+            self._settings.models.pictures.max_pixels,
+        )
+
+    def _prober(self, linker: NameLinker, pictures: QueryPictures | None) -> Prober:
         sources = self._settings.sources.values()
         candidates = max((source.candidates for source in sources if isinstance(source, VectorSource)), default=VectorSource().candidates)
         hops = max((source.hops for source in sources if isinstance(source, GraphSource)), default=GraphSource().hops)
         coverage = self._lexical if isinstance(self._lexical, MemoryLexicalIndex) else None
         paths = RelationPaths(self._embedder, hops)
-        return Prober(self._embedder, self._vectors, linker, self._mirror, paths, candidates, self._lexical, coverage)
+        return Prober(self._embedder, self._vectors, linker, self._mirror, paths, candidates, self._lexical, coverage, pictures)
 
     async def _open_source(self, name: str, settings: SourceSettings, linker: NameLinker) -> Source:
         retriever: Retriever
         match settings:
             case VectorSource():
-                retriever = VectorRetriever(name, settings, self._vectors, self._lexical, self._journal)
+                retriever = VectorRetriever(name, settings, self._vectors, self._lexical, self._journal, self._picture_search)
             case GraphSource():
                 walk = self._settings.fusion.walk
                 named = GraphRetriever(name, settings, walk, self._mirror, self._passage_vectors, self._journal, self._monitor)

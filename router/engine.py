@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import structlog
 
 from router.correction.base import Lookup, State
 from router.correction.corrector import Corrector
-from router.errors import AllSourcesUnavailable, InvalidInput, QueryRefused, RouterError, StoreUnavailable
+from router.errors import AllSourcesUnavailable, InvalidInput, NotFound, QueryRefused, RouterError, StoreUnavailable
 from router.filtering.base import OutputFilter, QueryFilter
 from router.filtering.stream import filtered
 from router.generation.base import Generator, Written
@@ -23,12 +25,16 @@ from router.ranking.diversity import Diversity
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.follow_up import FollowUps
 from router.retrieval.merge import merged_reports, merged_results
+from router.retrieval.pictures import told
 from router.retrieval.probe import Prober
 from router.retrieval.reading import Reader
 from router.retrieval.run import run_source
 from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile, Unobserved
 from router.routing.budget import within_budget
+from router.routing.experiment import Arm, Experiment
 from router.routing.latency import Latencies
+from router.routing.pictures import with_pictures
+from router.routing.shadow import Shadows, Tell
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.types import (
@@ -43,6 +49,7 @@ from router.types import (
     Retrieval,
     Route,
     RouteDecision,
+    ShadowDecision,
     SourceReport,
     TextPart,
     Vector,
@@ -51,6 +58,8 @@ from router.types import (
 _log = structlog.get_logger(__name__)
 
 MAX_LIMIT = 100
+MAX_KEY_CHARACTERS = 256
+"""Of an experiment's key."""
 SPARE = 4
 """Items fused beyond the limit, to take the places of those that only repeat others."""
 
@@ -69,6 +78,8 @@ class Options:
     """What the sources may cost together; whoever names the sources himself has chosen."""
     max_latency_s: float | None = None
     """How long the sources may be expected to take; as with `max_cost`."""
+    experiment_key: str = ""
+    """Whom an experiment assigns to an arm; unused when the call names a policy or the sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,13 @@ class _Findings:
     notices: list[Notice] = field(default_factory=list)
 
 
+class Thumbnails(Protocol):
+    """Small JPEGs of the pictures (the picture store)."""
+
+    async def thumbnail(self, tenant: str, picture_id: str) -> bytes:
+        """Raises NotFound or StoreUnavailable."""
+
+
 class Engine:
     """One engine serves all calls; it keeps no state of a call but how long the sources took.
 
@@ -123,6 +141,9 @@ class Engine:
         output_filters: Redact an answer while it is written. The evidence that is returned beside it stays as it is.
         observer: Is told of the decisions of every retrieval and answer that did not opt out.
         latencies: Learns how long the sources take.
+        experiment: Who decides in the chain's place for calls that bring a key.
+        shadows: Decide beside the live policy, for the observer to know.
+        thumbnails: Of the pictures among the evidence; None leaves them out.
     """
 
     def __init__(
@@ -145,6 +166,9 @@ class Engine:
         output_filters: Sequence[OutputFilter] = (),
         observer: DecisionObserver | None = None,
         latencies: Latencies | None = None,
+        experiment: Experiment | None = None,
+        shadows: Shadows | None = None,
+        thumbnails: Thumbnails | None = None,
     ) -> None:
         self.sources = {source.profile.name: source for source in sources}
         self.policies = policies
@@ -163,6 +187,9 @@ class Engine:
         self._output_filters = tuple(output_filters)
         self.observer = observer or Unobserved()
         self._latencies = latencies or Latencies()
+        self._experiment = experiment
+        self._shadows = shadows or Shadows({})
+        self._thumbnails = thumbnails
 
     async def probe(self, query: Query, caller: Caller) -> Probe:
         """The cheap look at the corpus only.
@@ -211,6 +238,11 @@ class Engine:
         observer.on_decided(call.query, caller, decision)
         retrieval = await self._gather(call, probe, decision)
         observer.on_retrieved(call.query, caller, retrieval)
+
+        def tell(shadows: tuple[ShadowDecision, ...]) -> None:
+            observer.on_retrieved(call.query, caller, _shadowed(retrieval, shadows))
+
+        self._let_shadows_decide(call, probe, decision, tell)
         return retrieval
 
     async def compare(
@@ -274,6 +306,11 @@ class Engine:
             notices=(*retrieval.notices, *written.notices),
         )
         observer.on_answered(call.query, caller, answer)
+
+        def tell(shadows: tuple[ShadowDecision, ...]) -> None:
+            observer.on_answered(call.query, caller, replace(answer, retrieval=_shadowed(answer.retrieval, shadows)))
+
+        self._let_shadows_decide(call, probe, decision, tell)
         yield answer
 
     def _observer_of(self, call: _Call) -> DecisionObserver:
@@ -297,10 +334,24 @@ class Engine:
             profiles, options = self._profiles, call.options
             if options.sources:
                 return _with_latency(_as_asked(profiles, options.sources), profiles)
-            policy = self.policies[options.policy] if options.policy else self._chain
-            decided = _with_latency(await policy.decide(call.query, probe, profiles, call.caller), profiles)
-            decision = _with_latency(within_budget(decided, options.max_cost, options.max_latency_s), profiles)
+            arm = self._arm_of(call)
+            policy = self.policies[options.policy] if options.policy else self._chain if arm is None else arm.policy
+            decided = await policy.decide(call.query, probe, profiles, call.caller)
+            decided = with_pictures(decided, call.query, probe, profiles)
+            decision = _with_latency(within_budget(decided, profiles, call.caller), profiles)
+        if arm is not None and self._experiment is not None:
+            decision = replace(decision, experiment=self._experiment.name, arm=arm.name)
         return replace(decision, latency_s=call.watch.stages_s["route"])
+
+    def _arm_of(self, call: _Call) -> Arm | None:
+        if self._experiment is None or not call.options.experiment_key or call.options.policy:
+            return None
+        return self._experiment.arm(call.caller.tenant, call.options.experiment_key)
+
+    def _let_shadows_decide(self, call: _Call, probe: Probe, decision: RouteDecision, tell: Tell) -> None:
+        # Where the caller named the sources there is no decision to be compared with.
+        if not call.options.no_log and not decision.as_asked:
+            self._shadows.follow(call.query, probe, self._profiles, call.caller, tell)
 
     async def _gather(self, call: _Call, probe: Probe, decision: RouteDecision) -> Retrieval:
         found = _Findings(decision.trust)
@@ -319,13 +370,26 @@ class Engine:
             evidence = await self._ranked(call, probe, found)
         return Retrieval(
             decision,
-            tuple(evidence[: self._limit(call)]),
+            await self._illustrated(call, evidence[: self._limit(call)]),
             tuple(found.reports.values()),
             call.watch.timings(),
             (*call.notices, *found.notices),
-            call.query.text,
+            told(call.query, probe),
             tuple(found.turns),
         )
+
+    async def _illustrated(self, call: _Call, evidence: Sequence[Evidence]) -> tuple[Evidence, ...]:
+        """The evidence with thumbnails; a picture that was deleted a moment ago, or whose store is down, goes without."""
+        if self._thumbnails is None or not any(item.picture for item in evidence):
+            return tuple(evidence)
+        illustrated = []
+        for item in evidence:
+            if item.picture is not None:
+                with suppress(NotFound, StoreUnavailable):
+                    thumbnail = await self._thumbnails.thumbnail(call.caller.tenant, item.picture.id)
+                    item = replace(item, picture=replace(item.picture, thumbnail=thumbnail))  # noqa: PLW2901
+            illustrated.append(item)
+        return tuple(illustrated)
 
     async def _look_up(self, call: _Call, probe: Probe, lookups: Sequence[Lookup], found: _Findings) -> None:
         """Ask the sources, each question with its own probe, and add what they find."""
@@ -404,7 +468,8 @@ class Engine:
         caller = replace(caller, max_cost=options.max_cost, max_latency_s=options.max_latency_s)
         watch = Stopwatch()
         await self._filter(query, None, caller)
-        if not query.history:
+        query = await self._prober.resolved(query, caller)
+        if not query.history or not query.text:
             return _Call(query, options, caller, watch)
         with watch.stage("rewrite"):
             standalone = await self._follow_ups.standalone(query, caller)
@@ -440,8 +505,15 @@ class Engine:
             raise InvalidInput(message, field="options.max_latency_ms")
         if max_latency_s is not None and options.sources:
             raise InvalidInput("name the sources or how long they may take, not both", field="options.max_latency_ms")
+        if len(options.experiment_key) > MAX_KEY_CHARACTERS:
+            message = f"the key has {len(options.experiment_key)} characters; {MAX_KEY_CHARACTERS} are allowed: send a hash of it"
+            raise InvalidInput(message, field="options.experiment_key")
         if options.fusion and options.fusion not in self._fusions:
             raise InvalidInput(f"there is no fusion {options.fusion!r}; available are {sorted(self._fusions)}", field="options.fusion")
+
+
+def _shadowed(retrieval: Retrieval, shadows: tuple[ShadowDecision, ...]) -> Retrieval:
+    return replace(retrieval, decision=replace(retrieval.decision, shadows=shadows))
 
 
 def _as_asked(profiles: tuple[SourceProfile, ...], names: tuple[str, ...]) -> RouteDecision:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from router.errors import InvalidInput, NotImplementedYet
+from router.errors import InvalidInput
 from router.filters import check_filter
-from router.types import Query, TextPart
+from router.types import ImagePart, ImageUriPart, Query, TextPart
 
 MAX_PARTS = 16
+MAX_PICTURES = 4
+MAX_PICTURE_BYTES = 16 * 1024 * 1024
 MAX_TEXT_CHARS = 8_000
 MAX_TURNS = 64
 MAX_TURN_CHARS = 32_000
@@ -17,21 +19,22 @@ def check_query(query: Query) -> None:
 
     Raises:
         InvalidInput: Names the field and the remedy.
-        NotImplementedYet: The query has a picture; this release reads words.
     """
     if not query.parts:
-        raise InvalidInput("the query has no parts: send at least one text part", field="query.parts")
+        raise InvalidInput("the query has no parts: send at least one part, words or a picture", field="query.parts")
     if len(query.parts) > MAX_PARTS:
         raise InvalidInput(f"the query has {len(query.parts)} parts; at most {MAX_PARTS} are taken", field="query.parts")
     for number, part in enumerate(query.parts):
-        if not isinstance(part, TextPart):
-            raise NotImplementedYet(
-                "this release answers questions in words; pictures are not embedded yet",
-                reason="PICTURES_NOT_EMBEDDED",
-                field=f"query.parts[{number}]",
-            )
-        if not part.text.strip():
-            raise InvalidInput("the text is empty: write a question", field=f"query.parts[{number}].text")
+        match part:
+            case TextPart(text) if not text.strip():
+                raise InvalidInput("the text is empty: write a question", field=f"query.parts[{number}].text")
+            case ImagePart(data) if not data or len(data) > MAX_PICTURE_BYTES:
+                message = f"the picture has {len(data):,} bytes; 1 to {MAX_PICTURE_BYTES:,} are taken"
+                raise InvalidInput(message, field=f"query.parts[{number}].image.data")
+            case ImageUriPart(uri) if not uri.strip():
+                raise InvalidInput("the address is empty", field=f"query.parts[{number}].image_uri")
+    if sum(not isinstance(part, TextPart) for part in query.parts) > MAX_PICTURES:
+        raise InvalidInput(f"at most {MAX_PICTURES} pictures are taken", field="query.parts")
     if len(query.text) > MAX_TEXT_CHARS:
         raise InvalidInput(f"the question has {len(query.text)} characters; at most {MAX_TEXT_CHARS} are taken", field="query.parts")
     if len(query.history) > MAX_TURNS:

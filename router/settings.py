@@ -21,6 +21,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 """Names of sources, tenants and collections: lower case, at most 63 characters."""
 
 
+PolicyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}(@[A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")]
+"""A policy, or by `learned@VERSION` that version of it."""
+
+
 class Concern(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -260,12 +264,25 @@ class CorpusSettings(Concern):
     relations: bool = True
     """Whether relations are read from the grammar of the sentences. They explain paths; the walk works without them."""
     openie: OpenIESettings = OpenIESettings()
+    ocr: bool = False
+    """Whether the text in pictures is read (extra `ocr`): about a second a picture."""
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> CorpusSettings:
         if self.chunk_overlap_tokens * 2 > self.chunk_tokens:
             raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens")
         return self
+
+
+class PictureAddressSettings(Concern):
+    """Pictures in questions."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts from which pictures of questions are read by http(s) address; private addresses are refused all the same."""
+    max_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+    """Largest picture read by address, in bytes."""
+    timeout_s: float = Field(default=5.0, gt=0)
+    """Longest wait for a picture by address, in seconds."""
 
 
 class VectorSource(Concern):
@@ -363,6 +380,21 @@ class WebSource(Concern):
 SourceSettings = Annotated[VectorSource | GraphSource | WebSource, Field(discriminator="kind")]
 
 
+class ExperimentSettings(Concern):
+    """A/B of policies. Which one decides for a call follows from the hash of its `experiment_key`; a call without one takes no part."""
+
+    name: Name
+    """Of the experiment; under another name the keys are dealt anew."""
+    arms: dict[PolicyName, Annotated[float, Field(gt=0, le=1)]] = Field(min_length=2)
+    """Policies with their shares of the keys, which sum to 1; such as `{learned: 0.9, learned@2026-11: 0.1}`."""
+
+    @model_validator(mode="after")
+    def _shares_sum_to_1(self) -> ExperimentSettings:
+        if abs(sum(self.arms.values()) - 1.0) > 1e-9:
+            raise ValueError(f"the shares of the arms sum to {sum(self.arms.values()):g}; they must sum to 1")
+        return self
+
+
 class RoutingSettings(Concern):
     """Who decides, and what to do when it cannot."""
 
@@ -374,9 +406,18 @@ class RoutingSettings(Concern):
     llm_threshold: float = Field(default=0.3, ge=0, le=1)
     """A source is chosen by the policy `llm` when its probability reaches this."""
     model: Path | None = None
-    """Weights of the policy `learned`, as `graphrag-router policy train` writes them. None: the shipped ones."""
+    """Weights of the policy `learned`, as `graphrag-router policy train --out` writes them. None: the version that was promoted, else the
+    shipped ones."""
     cascade_margin: float = Field(default=0.03, ge=0, le=1)
     """`cascade` asks the language model when the best and the next best choice of `learned` are nearer than this in expected utility."""
+    exploration: float = Field(default=0.0, ge=0, le=0.2)
+    """Probability with which a call of the chain tries other sources than its first policy chose, within the call's `max_cost`; the log has
+    the probability, so that `policy compare --log` can tell what was not done before. 0: never. It costs answers: 0.05 is plenty."""
+    shadow: tuple[PolicyName, ...] = ()
+    """Policies that decide silently beside the live one, after the call and only into the decision log; `learned@VERSION` is a version of
+    `policy versions`. One that asks a language model costs a call of it each time."""
+    experiment: ExperimentSettings | None = None
+    """A/B of policies by a key that callers give. None: the chain decides."""
 
 
 class WalkSettings(Concern):
@@ -390,8 +431,6 @@ class WalkSettings(Concern):
     """Weight of an edge between a passage and an entity, before its inverse document frequency; a named title counts 1."""
     alias_edge_weight: float = Field(default=1.0, ge=0)
     """Weight of the edges between an alias and what it stands for, shared among all that it may stand for."""
-    neighbour_edge_weight: float = Field(default=0.1, ge=0)
-    """Weight of an edge between two neighbouring passages of a document."""
     max_entity_share: float = Field(default=0.05, gt=0, le=1)
     """Entities in more than this share of the passages say nothing and are left out."""
     iterations: int = Field(default=30, ge=1)
@@ -470,7 +509,7 @@ class LearningSettings(Concern):
     retention_days: float = Field(default=90.0, gt=0, le=36500)
     """Days after which a decision and its feedback are deleted, also while nothing new is logged."""
     log_questions: bool = False
-    """Keep the text of the question with its decision too. Needs `log_decisions`."""
+    """Keep the text of the question with its decision too. Needs `log_decisions`; the policy `knn` needs it."""
 
 
 class LogSettings(Concern):
@@ -503,6 +542,7 @@ class Settings(BaseSettings):
         default={"vector": VectorSource(), "graph": GraphSource(), "web": WebSource()}, min_length=1
     )
     """The sources among which a policy chooses, by name. Giving this replaces the default three."""
+    pictures: PictureAddressSettings = PictureAddressSettings()
     routing: RoutingSettings = RoutingSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     fusion: FusionSettings = FusionSettings()
@@ -541,6 +581,8 @@ class Settings(BaseSettings):
             raise ValueError("corpus.openie is enabled, but models.llm is not set: configure a model or turn it off")
         if self.learning.log_questions and not self.learning.log_decisions:
             raise ValueError("learning.log_questions is on, but learning.log_decisions is off: turn both on or both off")
+        if "knn" in (self.routing.policies or ()) and not self.learning.log_questions:
+            raise ValueError("routing.policies names 'knn', but learning.log_questions is off: it learns from questions that are kept")
         if self.rerank.method == "cross_encoder" and self.models.cross_encoder is None:
             raise ValueError("rerank.method is 'cross_encoder', but models.cross_encoder is not set")
         return self

@@ -103,6 +103,10 @@ class Query:
         """The words of all text parts."""
         return "\n".join(part.text for part in self.parts if isinstance(part, TextPart))
 
+    @property
+    def has_pictures(self) -> bool:
+        return not all(isinstance(part, TextPart) for part in self.parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
@@ -147,6 +151,20 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of the corpus, by reference; its file lies in the picture store."""
+
+    id: str
+    """sha256 of the file."""
+    mime_type: str
+    width: int
+    """As it is shown (turned as its file says), in pixels."""
+    height: int
+    thumbnail: bytes = field(default=b"", repr=False)
+    """A small JPEG; only in what is returned to a caller."""
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A passage of a document, whose `title` is empty when it has none. `span` is exact: `document.text[span.start:span.end] == text`."""
 
@@ -160,6 +178,8 @@ class Chunk:
     span: Span
     metadata: Metadata = field(default_factory=dict)
     document_name: str = ""
+    picture: Picture | None = None
+    """What the words are the words of, where they are those of a picture."""
 
     @property
     def label(self) -> str:
@@ -249,6 +269,8 @@ class Evidence:
     """True when a web result was replayed from a recording instead of fetched now."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """By source: how much of the fused score came from its seeds, also along the graph; sum 1. Empty unless several sources were walked."""
+    picture: Picture | None = None
+    """The picture whose words `text` is."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -298,6 +320,17 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowDecision:
+    """What a policy would have chosen that decided silently beside the live one."""
+
+    policy: str
+    """As `routing.shadow` names it, such as `learned@2026-11`."""
+    version: str
+    """Of its weights; empty when it has none but the release's."""
+    chosen: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RouteDecision:
     policy: str
     """The policy that decided in the end; after a fallback its reason says which one could not."""
@@ -314,6 +347,12 @@ class RouteDecision:
     expected_latency_s: float | None = None
     """Of the chosen sources, which are asked at once: the greatest of their medians. None when one is not known, or none is chosen."""
     expected_latency_p90_s: float | None = None
+    experiment: str = ""
+    """The experiment whose arm decided; empty when the ordinary chain did."""
+    arm: str = ""
+    """The arm, which the caller's key was assigned to. The propensity is that of the arm's policy: no chance is left in the assignment."""
+    shadows: tuple[ShadowDecision, ...] = ()
+    """What others would have chosen, once they have decided. Inside the service only; callers never see it."""
 
     @property
     def as_asked(self) -> bool:
@@ -473,6 +512,10 @@ class LoggedDecision:
     question: str = ""
     """Only kept where `learning.log_questions` is on."""
     feedback: Feedback | None = None
+    experiment: str = ""
+    arm: str = ""
+    """Of the experiment: the policy that the caller's key was assigned to. The propensity is given this arm."""
+    shadows: tuple[ShadowDecision, ...] = ()
 
     @property
     def reward(self) -> float | None:

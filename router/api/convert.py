@@ -30,6 +30,7 @@ from router.types import (
     Notice,
     Part,
     PathStep,
+    Picture,
     Provenance,
     Query,
     Retrieval,
@@ -231,6 +232,8 @@ def decision_from_proto(message: pb.RouteDecision) -> RouteDecision:
         features=dict(message.features),
         expected_latency_s=_seconds(message.expected_latency_ms) if message.HasField("expected_latency_ms") else None,
         expected_latency_p90_s=_seconds(message.expected_latency_p90_ms) if message.HasField("expected_latency_p90_ms") else None,
+        experiment=message.experiment,
+        arm=message.arm,
     )
 
 
@@ -245,6 +248,8 @@ def decision_to_proto(decision: RouteDecision) -> pb.RouteDecision:
         features=decision.features,
         expected_latency_ms=None if decision.expected_latency_s is None else _milliseconds(decision.expected_latency_s),
         expected_latency_p90_ms=None if decision.expected_latency_p90_s is None else _milliseconds(decision.expected_latency_p90_s),
+        experiment=decision.experiment,
+        arm=decision.arm,
     )
 
 
@@ -289,6 +294,7 @@ def evidence_from_proto(message: pb.Evidence) -> Evidence:
         score=message.score,
         recorded=message.recorded,
         shares=dict(message.shares),
+        picture=picture_from_proto(message.picture) if message.HasField("picture") else None,
     )
 
 
@@ -307,7 +313,16 @@ def evidence_to_proto(evidence: Evidence) -> pb.Evidence:
         score=evidence.score,
         recorded=evidence.recorded,
         shares=evidence.shares,
+        picture=picture_to_proto(evidence.picture) if evidence.picture else None,
     )
+
+
+def picture_from_proto(message: pb.Picture) -> Picture:
+    return Picture(message.id, message.mime_type, message.width, message.height, message.thumbnail)
+
+
+def picture_to_proto(picture: Picture) -> pb.Picture:
+    return pb.Picture(id=picture.id, mime_type=picture.mime_type, width=picture.width, height=picture.height, thumbnail=picture.thumbnail)
 
 
 def _provenance(message: pb.Provenance) -> Provenance:

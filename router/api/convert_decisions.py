@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from router.api.convert import SOURCE_CODES, member, writing
 from router.errors import InvalidInput
 from router.pb import policy_service_pb2 as pb
-from router.types import DecisionPage, Feedback, LoggedDecision, Outcome
+from router.types import DecisionPage, Feedback, LoggedDecision, Outcome, ShadowDecision
 
 _VERDICTS = {None: pb.VERDICT_UNSPECIFIED, True: pb.VERDICT_HELPFUL, False: pb.VERDICT_NOT_HELPFUL}
 
@@ -38,6 +38,9 @@ def logged_from_proto(message: pb.LoggedDecision) -> LoggedDecision:
         outcome=_outcome(message.outcome) if message.HasField("outcome") else None,
         question=message.question,
         feedback=_feedback(message.feedback) if message.HasField("feedback") else None,
+        experiment=message.experiment,
+        arm=message.arm,
+        shadows=tuple(ShadowDecision(shadow.policy, shadow.version, tuple(shadow.chosen)) for shadow in message.shadows),
     )
 
 
@@ -58,6 +61,9 @@ def logged_to_proto(decision: LoggedDecision) -> pb.LoggedDecision:
         outcome=_outcome_to_proto(decision.outcome) if decision.outcome else None,
         question=decision.question,
         feedback=_feedback_to_proto(decision.feedback) if decision.feedback else None,
+        experiment=decision.experiment,
+        arm=decision.arm,
+        shadows=[pb.ShadowDecision(policy=one.policy, version=one.version, chosen=one.chosen) for one in decision.shadows],
     )
 
 

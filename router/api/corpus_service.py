@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 
 from pydantic import TypeAdapter, ValidationError
 
+from router.api.convert import picture_to_proto
 from router.api.convert_documents import acknowledgement_to_proto, page_to_proto, record_to_proto, stats_to_proto, upload_from_proto
 from router.api.interceptors import Context, current_caller
 from router.api.streams import closing
@@ -72,6 +73,12 @@ class CorpusServicer(pb_grpc.CorpusServiceServicer):
         _require(request.document_id, "document_id")
         record, text = await self._corpus.get(current_caller().tenant, request.document_id)
         return pb.GetDocumentResponse(document=record_to_proto(record), text=text)
+
+    async def GetPicture(self, request: pb.GetPictureRequest, context: Context) -> pb.GetPictureResponse:
+        if not request.picture_id:
+            raise InvalidInput("picture_id is empty: name a picture", field="picture_id")
+        picture, data = await self._corpus.picture(current_caller().tenant, request.picture_id)
+        return pb.GetPictureResponse(picture=picture_to_proto(picture), data=data)
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest, context: Context) -> pb.ListDocumentsResponse:
         if request.collection:

@@ -72,4 +72,13 @@ class RouterServicer(pb_grpc.RouterServiceServicer):
 def options_from_proto(message: types_pb2.RetrievalOptions) -> Options:
     max_cost = message.max_cost if message.HasField("max_cost") else None
     max_latency_s = message.max_latency_ms / 1000 if message.HasField("max_latency_ms") else None
-    return Options(tuple(message.sources), message.policy, message.limit, message.fusion, message.no_log, max_cost, max_latency_s)
+    return Options(
+        sources=tuple(message.sources),
+        policy=message.policy,
+        limit=message.limit,
+        fusion=message.fusion,
+        no_log=message.no_log,
+        max_cost=max_cost,
+        max_latency_s=max_latency_s,
+        experiment_key=message.experiment_key,
+    )

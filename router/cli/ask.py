@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,8 +12,10 @@ from router.cli import documents, render
 from router.cli.options import (
     DEFAULT_TARGET,
     DEFAULT_TIMEOUT_S,
+    ExperimentKey,
     Filters,
     Fusion,
+    Images,
     Json,
     Key,
     Limit,
@@ -21,6 +24,7 @@ from router.cli.options import (
     NoLog,
     Policy,
     Question,
+    SaveImages,
     Sources,
     Target,
     Timeout,
@@ -29,11 +33,15 @@ from router.cli.options import (
     print_json,
     query_of,
 )
-from router.types import Answer, AnswerEvent, RouteDecision, Token
+from router.cli.saving import save_pictures
+from router.client import RouterClient
+from router.types import Answer, AnswerEvent, Evidence, RouteDecision, Token
 
 
 def ask(
-    question: Question,
+    question: Question = "",
+    image: Images = None,
+    save_images: SaveImages = None,
     source: Sources = None,
     policy: Policy = "",
     limit: Limit = 0,
@@ -42,6 +50,7 @@ def ask(
     no_log: NoLog = False,
     max_cost: MaxCost = None,
     max_latency: MaxLatency = None,
+    experiment_key: ExperimentKey = "",
     target: Target = DEFAULT_TARGET,
     api_key: Key = None,
     tls: Tls = False,
@@ -49,7 +58,7 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Answer a question: the decision first, then the answer as it is written, then what it rests on."""
-    query = query_of(question, where)
+    query = query_of(question, where, image)
     with connected(target, api_key, tls, timeout, as_json) as client:
         if as_json:
             answer = client.answer(
@@ -61,8 +70,10 @@ def ask(
                 no_log=no_log,
                 max_cost=max_cost,
                 max_latency_ms=max_latency,
+                experiment_key=experiment_key,
             )
             print_json(documents.of_answer(answer))
+            _save(client, answer.retrieval.evidence, save_images)
         else:
             events = client.stream_answer(
                 query,
@@ -73,11 +84,15 @@ def ask(
                 no_log=no_log,
                 max_cost=max_cost,
                 max_latency_ms=max_latency,
+                experiment_key=experiment_key,
             )
-            _show(events)
+            answered = _show(events)
+            if answered is not None:
+                cited = render.cited(answered.citations, answered.retrieval.evidence)
+                _save(client, [item for _, item in cited] or answered.retrieval.evidence, save_images)
 
 
-def _show(events: Iterator[AnswerEvent]) -> None:
+def _show(events: Iterator[AnswerEvent]) -> Answer | None:
     console = render.screen()
     text = render.StreamedText(console)
     answer = None
@@ -94,6 +109,13 @@ def _show(events: Iterator[AnswerEvent]) -> None:
         text.end()
     if answer is not None:
         _show_grounds(answer)
+    return answer
+
+
+def _save(client: RouterClient, evidence: Sequence[Evidence], folder: Path | None) -> None:
+    if folder is not None:
+        for path in save_pictures(client, evidence, folder):
+            typer.echo(f"saved {path}", err=True)
 
 
 def _show_grounds(answer: Answer) -> None:
@@ -110,7 +132,8 @@ def _show_grounds(answer: Answer) -> None:
 
 
 def route(
-    question: Question,
+    question: Question = "",
+    image: Images = None,
     every: Annotated[bool, typer.Option("--all", help="Show what every policy decides.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show what the policy looked at and expected.")] = False,
     policy: Policy = "",
@@ -124,7 +147,7 @@ def route(
     """Show where the answer would be looked for; nothing is retrieved."""
     if every and policy:
         raise typer.BadParameter("--all asks every policy; leave --policy out", param_hint="--policy")
-    query = query_of(question, where)
+    query = query_of(question, where, image)
     with connected(target, api_key, tls, timeout, as_json) as client:
         if every:
             decision, alternatives, notices = client.route_all(query)
@@ -140,7 +163,9 @@ def route(
 
 
 def retrieve(
-    question: Question,
+    question: Question = "",
+    image: Images = None,
+    save_images: SaveImages = None,
     source: Sources = None,
     policy: Policy = "",
     limit: Limit = 0,
@@ -149,6 +174,7 @@ def retrieve(
     no_log: NoLog = False,
     max_cost: MaxCost = None,
     max_latency: MaxLatency = None,
+    experiment_key: ExperimentKey = "",
     target: Target = DEFAULT_TARGET,
     api_key: Key = None,
     tls: Tls = False,
@@ -156,7 +182,7 @@ def retrieve(
     as_json: Json = False,
 ) -> None:
     """Show the evidence for a question, fused and best first, without an answer."""
-    query = query_of(question, where)
+    query = query_of(question, where, image)
     with connected(target, api_key, tls, timeout, as_json) as client:
         retrieval = client.retrieve(
             query,
@@ -167,7 +193,9 @@ def retrieve(
             no_log=no_log,
             max_cost=max_cost,
             max_latency_ms=max_latency,
+            experiment_key=experiment_key,
         )
+        _save(client, retrieval.evidence, save_images)
     if as_json:
         print_json(documents.of_retrieval(retrieval))
         return

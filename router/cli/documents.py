@@ -15,6 +15,7 @@ from router.types import (
     LoggedDecision,
     Notice,
     Outcome,
+    Picture,
     Retrieval,
     RouteDecision,
     SourceReport,
@@ -77,6 +78,7 @@ def of_decision(decision: RouteDecision) -> Document:
         "expected_latency_p90_ms": _optional_milliseconds(decision.expected_latency_p90_s),
         "version": decision.version,
         "features": dict(decision.features),
+        **({"experiment": decision.experiment, "arm": decision.arm} if decision.experiment else {}),
     }
 
 
@@ -97,6 +99,8 @@ def of_logged(decision: LoggedDecision) -> Document:
         "outcome": _outcome(decision.outcome),
         "feedback": _feedback(decision.feedback),
         **({"question": decision.question} if decision.question else {}),
+        **({"experiment": decision.experiment, "arm": decision.arm} if decision.experiment else {}),
+        **({"shadows": [{**asdict(shadow), "chosen": list(shadow.chosen)} for shadow in decision.shadows]} if decision.shadows else {}),
     }
 
 
@@ -143,12 +147,17 @@ def _evidence(item: Evidence) -> Document:
         "recorded": item.recorded,
         "metadata": dict(item.metadata),
         "shares": dict(item.shares),
+        **({"picture": _picture(item.picture)} if item.picture else {}),
         "paths": [
             [{"subject": step.subject, "relation": step.relation, "object": step.object} for step in found.path]
             for found in item.provenance
             if found.path
         ],
     }
+
+
+def _picture(picture: Picture) -> Document:
+    return {"id": picture.id, "mime_type": picture.mime_type, "width": picture.width, "height": picture.height}
 
 
 def _citation(citation: Citation) -> Document:

@@ -1,11 +1,12 @@
-"""`feedback`, `policy train` and `policy log`."""
+"""`feedback` and `policy train|versions|compare|promote|rollback|log`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -14,10 +15,28 @@ from rich.text import Text
 
 from router.cli import documents, render
 from router.cli.failures import told
-from router.cli.options import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Json, Key, Target, Timeout, Tls, connected, print_json
+from router.cli.options import (
+    DEFAULT_TARGET,
+    DEFAULT_TIMEOUT_S,
+    Config,
+    Json,
+    Key,
+    Overrides,
+    Target,
+    Timeout,
+    Tls,
+    connected,
+    overrides_of,
+    print_json,
+)
+from router.telemetry import configure_logging
 from router.types import LoggedDecision
 
-app = typer.Typer(no_args_is_help=True, help="What the routing policies decided.")
+if TYPE_CHECKING:
+    from router.experiments.version_comparison import ArmResult, Judged
+    from router.routing.versions import Comparison
+
+app = typer.Typer(no_args_is_help=True, help="Train, compare and promote what the routing policies learn; show what they decided.")
 
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The call that is judged, as `ask` shows it.")]
 _THUMBS = {None: "", True: "helpful", False: "not helpful"}
@@ -53,10 +72,14 @@ def feedback(
 @app.command("train")
 def train(
     folders: Annotated[list[Path], typer.Argument(exists=True, file_okay=False, help="Data sets as `eval` reads them.")],
-    out: Annotated[Path, typer.Option(help="File to write; the setting `routing.model` names it.")],
     version: Annotated[str, typer.Option(help="Name of the model; decisions and the log carry it.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write, which the setting `routing.model` names. Default: a version in the data folder, to promote."),
+    ] = None,
     k: Annotated[int, typer.Option("--k", min=1, max=100, help="Items of evidence that count.")] = 5,
     limit: Annotated[int | None, typer.Option(min=1, help="Only N questions of each set, spread evenly over the file.")] = None,
+    untitled: Annotated[bool, typer.Option("--untitled", help="Ask each set a second time, over documents without their titles.")] = False,
     as_measured: Annotated[
         bool, typer.Option("--as-measured", help="Leave the feature `recent` as it is in the sets instead of setting it as in life.")
     ] = False,
@@ -70,10 +93,175 @@ def train(
         # Imported here: it brings every backend, which the other commands need not wait for.
         from router.configuration import load_settings
         from router.experiments.training import train_policy
+        from router.routing.versions import PolicyVersions
 
-        text = train_policy(load_settings(config), folders, version, k=k, limit=limit, as_measured=as_measured, strength=strength)
-        out.write_text(text, encoding="utf-8")
+        settings = load_settings(config)
+        versions = PolicyVersions(settings.data_dir)
+        if out is None:
+            versions.check_free(version)
+        text = train_policy(settings, folders, version, k=k, limit=limit, untitled=untitled, as_measured=as_measured, strength=strength)
+        if out is None:
+            out = versions.add(version, text)
+        else:
+            out.write_text(text, encoding="utf-8")
         typer.echo(f"{out}: version {version}")
+
+
+@app.command("versions")
+def versions_command(config: Config = None, overrides: Overrides = None, as_json: Json = False) -> None:
+    """List the versions of `learned` in the data folder, which is live, and what was promoted when."""
+    with told(as_json):
+        from router.configuration import load_settings
+        from router.routing.versions import SHIPPED, PolicyVersions
+
+        versions = PolicyVersions(load_settings(config, overrides_of(overrides)).data_dir)
+        manifest = versions.manifest()
+        compared = {version: versions.comparison(version) for version in manifest.versions}
+        if as_json:
+            print_json({
+                "live": manifest.live,
+                "versions": {
+                    version: {
+                        **kept.model_dump(mode="json"),
+                        "comparison": None if (found := compared[version]) is None else found.model_dump(mode="json"),
+                    }
+                    for version, kept in manifest.versions.items()
+                },
+                "history": [step.model_dump(mode="json") for step in manifest.history],
+            })  # fmt: skip
+            return
+        table = _table("version", "made", "sha256", "compared")
+        for version in (SHIPPED, *manifest.versions):
+            named = f"{version} (live)" if version == manifest.live else version
+            kept, found = manifest.versions.get(version), compared.get(version)
+            made = (f"{kept.made_at:%Y-%m-%d %H:%M}", kept.sha256[:12]) if kept else ("", versions.sha256(version)[:12])
+            table.add_row(named, *made, Text("" if found is None else str(found)))
+        console = render.screen()
+        console.print(table)
+        for step in manifest.history:
+            console.print(f"{step.at:%Y-%m-%d %H:%M} {step.action}: {step.version} is live")
+
+
+@app.command("compare")
+def compare(
+    version: Annotated[
+        str | None, typer.Argument(metavar="VERSION", help="The version that may become live; `shipped` is the release's.")
+    ] = None,
+    against: Annotated[str | None, typer.Argument(metavar="AGAINST", help="What it is compared with, such as the live one.")] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="DATASET...", exists=True, file_okay=False, help="Data sets as `eval` reads them.")
+    ] = None,
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log", exists=True, dir_okay=False, metavar="FILE", help="Judge by this export of `policy log --json` instead."),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", min=1, max=100, help="Items of evidence that count.")] = 5,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only N questions of each set, spread evenly over the file.")] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="Folder of tables of what every set of sources is worth: read where they are there, else written.")
+    ] = None,
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Say which version of `learned` is worth more per question, with a 95 % interval; kept beside VERSION for `policy promote`.
+
+    By data sets: the utility of what each chooses, paired by question. By a log: off-policy estimates, also of the shadow policies in it
+    and the arms of experiments, for which no versions need be named.
+    """
+    if bool(folders) == (log_file is not None):
+        raise typer.BadParameter("give data sets, or a log by --log", param_hint="DATASET...")
+    if (version is None) != (against is None) or (version is None and log_file is None):
+        raise typer.BadParameter("name two versions", param_hint="VERSION AGAINST")
+    with told(as_json):
+        from router.configuration import load_settings
+        from router.experiments import version_comparison
+        from router.routing.base import SourceProfile
+        from router.routing.versions import PolicyVersions
+
+        settings = load_settings(config, overrides_of(overrides))
+        configure_logging(settings.log)  # standard output is for the result
+        versions = PolicyVersions(settings.data_dir)
+        pair = None if version is None or against is None else version_comparison.Pair.open(versions, version, against)
+        comparison: Comparison | None = None
+        judged: list[Judged] = []
+        arms: list[ArmResult] = []
+        if log_file is not None:
+            rows = version_comparison.read_log(log_file)
+            if pair is not None:
+                sources = [SourceProfile(name, one.kind, one.description, one.cost) for name, one in settings.sources.items()]
+                comparison, judged = version_comparison.judge_versions(rows, pair, sources)
+            judged += version_comparison.judge_shadows(rows)
+            arms = version_comparison.judge_arms(rows)
+        elif pair is not None:
+            comparison = version_comparison.compared_on_sets(settings, pair, folders or (), k=k, limit=limit, tables=tables)
+        if comparison is not None and comparison.version in versions.manifest().versions:
+            versions.keep_comparison(comparison)
+        if as_json:
+            told_of = None if comparison is None else comparison.model_dump(mode="json")
+            print_json({"comparison": told_of, "judged": [asdict(one) for one in judged], "arms": [asdict(one) for one in arms]})
+            return
+        _show_judged(judged)
+        for arm in arms:
+            typer.echo(str(arm))
+        if comparison is not None:
+            typer.echo(str(comparison))
+
+
+@app.command("promote")
+def promote(
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="A version that `policy compare` found surely better than the live one.")
+    ],
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Make a version of `learned` live. A running service takes it up with its next decision."""
+    with told():
+        from router.configuration import load_settings
+        from router.routing.versions import PolicyVersions
+
+        settings = load_settings(config, overrides_of(overrides))
+        typer.echo(f"{version} is live: {PolicyVersions(settings.data_dir).promote(version)}")
+        _tell_if_unused(settings.routing.model)
+
+
+@app.command("rollback")
+def rollback(config: Config = None, overrides: Overrides = None) -> None:
+    """Go back to the version of `learned` that was live before. A running service takes it up with its next decision."""
+    with told():
+        from router.configuration import load_settings
+        from router.routing.versions import PolicyVersions
+
+        settings = load_settings(config, overrides_of(overrides))
+        typer.echo(f"{PolicyVersions(settings.data_dir).rollback()} is live")
+        _tell_if_unused(settings.routing.model)
+
+
+def _tell_if_unused(model: Path | None) -> None:
+    if model is not None:
+        typer.echo(f"routing.model names {model}, so the service goes on with that file", err=True)
+
+
+def _show_judged(judged: Sequence[Judged]) -> None:
+    if not judged:
+        return
+    table = _table(
+        "policy", "decisions", "as the live one", "utility (doubly robust)", "utility (SNIPS)", "effective", "of which to beware"
+    )
+    for one in judged:
+        values = [f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]" for found in one.estimates] or ["", ""]
+        effective = f"{one.estimates[0].effective_decisions:.1f} of {one.estimates[0].decisions}" if one.estimates else ""
+        doubts = "; ".join(dict.fromkeys(warning.message for found in one.estimates for warning in found.warnings))
+        table.add_row(one.name, str(one.decisions), f"{one.agreement:.1%}", *values, effective, Text(doubts or one.trouble))
+    render.screen().print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 @app.command("log")

@@ -12,7 +12,7 @@ import typer
 
 from router.cli.failures import told
 from router.client import DEFAULT_TARGET, RouterClient
-from router.types import Condition, Filter, Query, TextPart
+from router.types import Condition, Filter, ImagePart, Query, TextPart
 
 Target = Annotated[str, typer.Option(envvar="GRAPHRAG_ROUTER_TARGET", metavar="HOST:PORT", help="Where the service listens.")]
 Key = Annotated[
@@ -27,7 +27,14 @@ Tls = Annotated[bool, typer.Option("--tls", help="Connect with TLS.")]
 Timeout = Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="Longest wait for the whole call.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
-Question = Annotated[str, typer.Argument(help="The question, in words.")]
+Question = Annotated[str, typer.Argument(help="The question, in words; may be left out where there is a picture.", show_default=False)]
+Images = Annotated[
+    list[Path] | None,
+    typer.Option("--image", metavar="FILE", exists=True, dir_okay=False, help="A picture that belongs to the question; repeatable."),
+]
+SaveImages = Annotated[
+    Path | None, typer.Option("--save-images", metavar="DIR", file_okay=False, help="Save the pictures among the evidence in this folder.")
+]
 Sources = Annotated[list[str] | None, typer.Option("--source", metavar="NAME", help="Ask this source and do not route; repeatable.")]
 Policy = Annotated[str, typer.Option(metavar="NAME", help="The policy that routes. Default: the configured chain.")]
 Limit = Annotated[int, typer.Option(metavar="N", help="Evidence at most, 1 to 100. 0: the configured number.")]
@@ -37,6 +44,9 @@ MaxCost = Annotated[float | None, typer.Option("--max-cost", min=0, help="What t
 MaxLatency = Annotated[
     float | None,
     typer.Option("--max-latency", min=0, metavar="MS", help="Ask no source that is expected to take longer (its 90th percentile)."),
+]
+ExperimentKey = Annotated[
+    str, typer.Option("--experiment-key", metavar="KEY", help="Who asks, so that an experiment of the service always gives them one arm.")
 ]
 Filters = Annotated[
     list[str] | None,
@@ -67,8 +77,13 @@ def connected(target: str, api_key: str | None, tls: bool, timeout_s: float, as_
         yield client
 
 
-def query_of(question: str, filters: Sequence[str] | None) -> Query:
-    return Query((TextPart(question),), filter=Filter(must=tuple(map(_condition, filters or ()))))
+def query_of(question: str, filters: Sequence[str] | None, images: Sequence[Path] | None = None) -> Query:
+    if not question and not images:
+        raise typer.BadParameter("ask a question, or give a picture by --image", param_hint="QUESTION")
+    words = (TextPart(question),) if question else ()
+    # The service tells the type from the bytes.
+    pictures = tuple(ImagePart(image.read_bytes(), "") for image in images or ())
+    return Query((*words, *pictures), filter=Filter(must=tuple(map(_condition, filters or ()))))
 
 
 def overrides_of(assignments: Sequence[str] | None) -> dict[str, str]:

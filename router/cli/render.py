@@ -104,7 +104,15 @@ def show_evidence(console: Console, numbered: Iterable[tuple[int, Evidence]], *,
         lines.append(
             Text(
                 " | ".join(
-                    filter(None, [printable(item.uri) or _members(item), ", ".join(item.sources), "recorded" if item.recorded else ""])
+                    filter(
+                        None,
+                        [
+                            printable(item.uri) or _members(item),
+                            ", ".join(item.sources),
+                            "recorded" if item.recorded else "",
+                            f"picture, {item.picture.width} x {item.picture.height}" if item.picture else "",
+                        ],
+                    )
                 )
             )
         )

@@ -15,6 +15,7 @@ from router.api.convert import (
     decision_from_proto,
     event_from_proto,
     notices_from_proto,
+    picture_from_proto,
     query_to_proto,
     retrieval_from_proto,
     writing,
@@ -34,7 +35,7 @@ from router.pb import (
     router_service_pb2_grpc,
     types_pb2,
 )
-from router.types import Answer, AnswerEvent, Feedback, LoggedDecision, Notice, Query, Retrieval, RouteDecision, TextPart
+from router.types import Answer, AnswerEvent, Feedback, LoggedDecision, Notice, Picture, Query, Retrieval, RouteDecision, TextPart
 
 
 class RouterClient:
@@ -109,13 +110,14 @@ class RouterClient:
         no_log: bool = False,
         max_cost: float | None = None,
         max_latency_ms: float | None = None,
+        experiment_key: str = "",
         timeout_s: float | None = None,
     ) -> Retrieval:
         """Evidence from the chosen sources, fused, best first. Empty options mean the configured ones; `no_log` keeps no record of the call
-        to learn from.
+        to learn from; `experiment_key` names whom an experiment of the service assigns to one of its arms.
         """
         request = router_service_pb2.RetrieveRequest(
-            query=_query(query), options=_options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms)
+            query=_query(query), options=_options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms, experiment_key)
         )
         with typed_errors(self._target):
             reply = self._router.Retrieve(request, timeout=self._within(timeout_s), metadata=self._metadata)
@@ -132,10 +134,11 @@ class RouterClient:
         no_log: bool = False,
         max_cost: float | None = None,
         max_latency_ms: float | None = None,
+        experiment_key: str = "",
         timeout_s: float | None = None,
     ) -> Answer:
         """The answer with its citations and all that it rests on."""
-        options = _options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms)
+        options = _options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms, experiment_key)
         request = router_service_pb2.AnswerRequest(query=_query(query), options=options)
         with typed_errors(self._target):
             reply = self._router.Answer(request, timeout=self._within(timeout_s), metadata=self._metadata)
@@ -152,11 +155,12 @@ class RouterClient:
         no_log: bool = False,
         max_cost: float | None = None,
         max_latency_ms: float | None = None,
+        experiment_key: str = "",
         timeout_s: float | None = None,
     ) -> Iterator[AnswerEvent]:
         """The decision, the evidence, tokens with citations and notices, then the whole answer. Leaving early cancels the call."""
         request = router_service_pb2.StreamAnswerRequest(
-            query=_query(query), options=_options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms)
+            query=_query(query), options=_options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms, experiment_key)
         )
         decision: RouteDecision | None = None
         call = self._router.StreamAnswer(request, timeout=self._within(timeout_s), metadata=self._metadata)
@@ -207,6 +211,13 @@ class RouterClient:
         with typed_errors(self._target):
             reply = self._corpus.GetDocument(request, timeout=self._within(timeout_s), metadata=self._metadata)
         return record_from_proto(reply.document), reply.text
+
+    def get_picture(self, picture_id: str, *, timeout_s: float | None = None) -> tuple[Picture, bytes]:
+        """A picture of the corpus, as evidence names it, and its file."""
+        request = corpus_service_pb2.GetPictureRequest(picture_id=picture_id)
+        with typed_errors(self._target):
+            reply = self._corpus.GetPicture(request, timeout=self._within(timeout_s), metadata=self._metadata)
+        return picture_from_proto(reply.picture), reply.data
 
     def list_documents(self, *, collection: str = "", page_size: int = 0, timeout_s: float | None = None) -> Iterator[DocumentRecord]:
         """All documents by name; pages are fetched as they are needed."""
@@ -296,7 +307,14 @@ def _query(query: str | Query) -> types_pb2.Query:
 
 
 def _options(
-    sources: Sequence[str], policy: str, limit: int, fusion: str, no_log: bool, max_cost: float | None, max_latency_ms: float | None
+    sources: Sequence[str],
+    policy: str,
+    limit: int,
+    fusion: str,
+    no_log: bool,
+    max_cost: float | None,
+    max_latency_ms: float | None,
+    experiment_key: str,
 ) -> types_pb2.RetrievalOptions:
     with writing("options"):
         return types_pb2.RetrievalOptions(
@@ -307,4 +325,5 @@ def _options(
             no_log=no_log,
             max_cost=max_cost,
             max_latency_ms=max_latency_ms,
+            experiment_key=experiment_key,
         )

@@ -9,7 +9,7 @@ from typing import Protocol
 from router.models.base import Recognised
 from router.stores.base import GraphBatch
 from router.stores.documents import DocumentPage, DocumentRecord, DocumentState, Failure
-from router.types import Chunk, Matrix, Metadata, Notice
+from router.types import Chunk, Matrix, Metadata, Notice, Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,9 @@ class CorpusService(Protocol):
 
     async def get(self, tenant: str, document_id: str) -> tuple[DocumentRecord, str]:
         """A document and its stored text. Raises NotFound."""
+
+    async def picture(self, tenant: str, picture_id: str) -> tuple[Picture, bytes]:
+        """A picture, with its thumbnail, and its file as it was ingested. Raises NotFound."""
 
     async def list(self, tenant: str, *, page_size: int = 100, page_token: str = "", collection: str = "") -> DocumentPage:
         """By name. Raises InvalidInput for a page size out of range or a token that is not ours."""

@@ -20,7 +20,7 @@ from llama_index.core.node_parser import SentenceSplitter
 from router.corpus.layout import Layout, blocks, divided, header_of, last_sentences
 from router.corpus.text import Heading, LoadedDocument
 from router.names import readable_name
-from router.types import Chunk, Metadata, Span
+from router.types import Chunk, Metadata, Picture, Span
 
 # What counts as one word: up to 16 characters without white space, or one character of a script that is written without spaces.
 _UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -182,6 +182,25 @@ def to_chunks(
             )
         )
     return tuple(chunks)
+
+
+def picture_chunk(
+    words: str, picture: Picture, *, document_id: str, document_name: str, collection: str, title: str, metadata: Metadata
+) -> Chunk:
+    """The one passage of a picture, whose text is its words."""
+    return Chunk(
+        id=_identity(document_id, picture.id, words),
+        document_id=document_id,
+        collection=collection,
+        ordinal=0,
+        title=title,
+        headings=(),
+        text=words,
+        span=Span(0, len(words)),
+        metadata=metadata,
+        document_name=document_name,
+        picture=picture,
+    )
 
 
 def embedded_text(chunk: Chunk) -> str:

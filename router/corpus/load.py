@@ -20,10 +20,22 @@ class Format:
     mime_type: str
     ending: str
     read: Callable[[bytes, int], LoadedDocument]
+    """Takes the file and what it may hold at most: characters, of a picture pixels."""
     other_mime_types: tuple[str, ...] = ()
     other_endings: tuple[str, ...] = ()
     isolated: bool = False
     """Whether its parser may hang or swell on a crafted file, so that it runs in a process of its own."""
+    is_picture: bool = False
+
+
+def _read_picture(content: bytes, max_pixels: int) -> LoadedDocument:
+    from router.corpus.picture_file import read_picture  # numpy and Pillow, which the command has no use for
+
+    return read_picture(content, max_pixels)
+
+
+def _picture(ending: str, *other_endings: str) -> Format:
+    return Format(f"image/{ending[1:]}", ending, _read_picture, (), other_endings, isolated=True, is_picture=True)
 
 
 _FORMATS = (
@@ -34,6 +46,12 @@ _FORMATS = (
     Format("application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".docx", read_docx, (), (), isolated=True),
     Format("text/tab-separated-values", ".tsv", read_facts, (), ()),
     Format("application/x-ndjson", ".jsonl", read_openie, ("application/jsonl",), (".ndjson",)),
+    _picture(".png"),
+    _picture(".jpeg", ".jpg"),
+    _picture(".webp"),
+    _picture(".gif"),
+    _picture(".bmp"),
+    _picture(".tiff", ".tif"),
 )
 FACTS_MIME_TYPE = "text/tab-separated-values"
 OPENIE_MIME_TYPE = "application/x-ndjson"
@@ -60,7 +78,7 @@ def format_of(name: str, mime_type: str) -> Format:
     return found
 
 
-def load(content: bytes, form: Format, max_chars: int) -> LoadedDocument:
+def load(content: bytes, form: Format, limit: int) -> LoadedDocument:
     """Read one file. Blocking.
 
     Raises:
@@ -69,13 +87,13 @@ def load(content: bytes, form: Format, max_chars: int) -> LoadedDocument:
     if not content.strip():
         raise rejected("EMPTY", "the file is empty")
     try:
-        document = form.read(content, max_chars)
+        document = form.read(content, limit)
     except RouterError:
         raise
     except MemoryError as exc:
         raise rejected("TOO_LARGE", "it needs more memory to be read than one document may take") from exc
     except Exception as exc:  # parsers of foreign formats raise anything on crafted bytes; all of it means that the file is bad
         raise rejected("BROKEN", f"it cannot be read as {form.ending}: {type(exc).__name__}: {exc}") from exc
-    if not document.text.strip():
+    if not document.text.strip() and document.picture is None:
         raise rejected("EMPTY", "there is no text in it")
     return document

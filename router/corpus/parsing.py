@@ -6,6 +6,7 @@ Between the two processes: a length and JSON, then (to the child only) the file.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import resource
@@ -13,12 +14,14 @@ import signal
 import struct
 import sys
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, BinaryIO
 
 from router.corpus.load import Format, format_of, load
-from router.corpus.text import Heading, LoadedDocument, rejected
+from router.corpus.picture_file import written_in
+from router.corpus.text import Heading, LoadedDocument, LoadedPicture, rejected
 from router.errors import DocumentRejected
+from router.models.pictures import MAX_PIXELS
 from router.types import Span
 
 PARSE_TIMEOUT_S = 180
@@ -32,8 +35,10 @@ _DIED = (asyncio.IncompleteReadError, ConnectionError)
 class Parser:
     """Reads files, one at a time in the child. The child starts with the first file that needs it and again after it died."""
 
-    def __init__(self, max_chars: int, timeout_s: float = PARSE_TIMEOUT_S) -> None:
+    def __init__(self, max_chars: int, timeout_s: float = PARSE_TIMEOUT_S, *, max_pixels: int = MAX_PIXELS, ocr: bool = False) -> None:
         self._max_chars = max_chars
+        self._max_pixels = max_pixels
+        self._ocr = ocr
         self.timeout_s = timeout_s
         self._child: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
@@ -56,7 +61,7 @@ class Parser:
         if "reason" in reply:
             raise rejected(reply["reason"], reply["message"])
         headings = tuple(Heading(level, text, Span(*span)) for level, text, span in reply["headings"])
-        return LoadedDocument(reply["text"], reply["title"], headings)
+        return LoadedDocument(reply["text"], reply["title"], headings, picture=_picture(reply["picture"]))
 
     @property
     def child_pid(self) -> int | None:
@@ -84,7 +89,13 @@ class Parser:
         stdin, stdout = self._child.stdin, self._child.stdout
         assert stdin is not None
         assert stdout is not None
-        request = {"mime_type": form.mime_type, "max_chars": self._max_chars, "size": len(content), "timeout_s": int(self.timeout_s) + 1}
+        request = {
+            "mime_type": form.mime_type,
+            "limit": self._max_pixels if form.is_picture else self._max_chars,
+            "ocr": self._ocr,
+            "size": len(content),
+            "timeout_s": int(self.timeout_s) + 1,
+        }
         head = json.dumps(request).encode()
         stdin.writelines((_LENGTH.pack(len(head)), head, content))
         await stdin.drain()
@@ -114,11 +125,19 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
 
 def _reply(content: bytes, request: dict[str, Any]) -> dict[str, Any]:
     try:
-        document = load(content, format_of("", request["mime_type"]), request["max_chars"])
+        document = load(content, format_of("", request["mime_type"]), request["limit"])
+        if document.picture is not None and request["ocr"]:
+            document = replace(document, text=written_in(content))
     except DocumentRejected as error:
         return {"reason": error.reason, "message": error.message}
     headings = [(heading.level, heading.text, tuple(asdict(heading.span).values())) for heading in document.headings]
-    return {"text": document.text, "title": document.title, "headings": headings}
+    picture = document.picture
+    shown = None if picture is None else {**asdict(picture), "thumbnail": base64.b64encode(picture.thumbnail).decode()}
+    return {"text": document.text, "title": document.title, "headings": headings, "picture": shown}
+
+
+def _picture(told: dict[str, Any] | None) -> LoadedPicture | None:
+    return None if told is None else LoadedPicture(**{**told, "thumbnail": base64.b64decode(told["thumbnail"])})
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 import structlog
@@ -23,11 +24,12 @@ from router.corpus.base import (
     GraphBuilder,
     Upload,
 )
-from router.corpus.chunk import Chunker, document_id, to_chunks
+from router.corpus.chunk import Chunker, document_id, picture_chunk, to_chunks
 from router.corpus.indexer import PATIENCE_S, Indexer, Outcome, typed_errors
 from router.corpus.load import LOADER_VERSION, Format, format_of
 from router.corpus.openie import FactExtractor
 from router.corpus.parsing import Parser
+from router.corpus.pictures import CorpusPictures, words_of
 from router.corpus.statements import PassageStatements
 from router.corpus.text import LoadedDocument, normalise, rejected
 from router.corpus.writing import StoreWriter
@@ -38,7 +40,7 @@ from router.settings import CorpusSettings, Name
 from router.stores.base import GraphStore, VectorStore
 from router.stores.documents import NewDocument
 from router.stores.journal import Journal
-from router.types import Chunk, Notice
+from router.types import Chunk, Notice, Picture
 
 MAX_NAME_CHARS = 1024
 MAX_TITLE_CHARS = 1000
@@ -66,6 +68,7 @@ class Corpus:
         recogniser: EntityRecogniser,
         builder: GraphBuilder,
         observers: Sequence[CorpusObserver],
+        pictures: CorpusPictures,
         patience_s: float = PATIENCE_S,
         extractor: FactExtractor | None = None,
     ) -> None:
@@ -75,15 +78,19 @@ class Corpus:
         self._journal = journal
         self._vector_store = vector_store
         self._graph_store = graph_store
-        self._parser = Parser(settings.max_document_chars)
+        self._pictures = pictures
+        self._parser = Parser(settings.max_document_chars, max_pixels=pictures.max_pixels, ocr=settings.ocr)
         self._chunker = Chunker(settings.chunk_tokens, settings.chunk_overlap_tokens)
-        writer = StoreWriter(vector_store, graph_store, embedder, recogniser, self._statements, builder, observers, settings.batch_chunks)
+        writer = StoreWriter(
+            vector_store, graph_store, embedder, recogniser, self._statements, builder, observers, pictures, settings.batch_chunks
+        )
         self._indexer = Indexer(journal, writer, settings.batch_chunks, patience_s)
         self._takers: set[asyncio.Task[None]] = set()
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def start(self) -> None:
         """Take up what an earlier process left unfinished."""
+        await self._pictures.sweep()
         await self._indexer.start()
 
     async def aclose(self) -> None:
@@ -152,8 +159,10 @@ class Corpus:
         if same is not None and same.state in (DocumentState.SEARCHABLE, DocumentState.DURABLE):
             chunk_count = same.chunk_count  # it waits for the indexer already, or shall do so again
         else:
-            document = await self._document(identity, upload, form, fingerprint)
-            await self._journal.put(tenant, document)
+            loaded = await self._parser.load(upload.content, form)
+            async with self._pictures.kept(tenant, upload.content, loaded) as picture:
+                document = await self._document(identity, upload, loaded, picture, form.mime_type, fingerprint)
+                await self._journal.put(tenant, document)
             chunk_count = len(document.chunks)
         tell(Acknowledgement(upload.name, identity, DocumentState.DURABLE, chunk_count))
         return self._indexer.submit(tenant, identity, chunk_count)
@@ -195,18 +204,23 @@ class Corpus:
         ]
         if self._extractor is not None:
             parts.append(self._extractor.name)
+        if form.is_picture:
+            parts += [self._pictures.version, self._settings.ocr]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    async def _document(self, identity: str, upload: Upload, form: Format, fingerprint: str) -> NewDocument:
-        loaded = await self._parser.load(upload.content, form)
+    async def _document(
+        self, identity: str, upload: Upload, loaded: LoadedDocument, picture: Picture | None, mime_type: str, fingerprint: str
+    ) -> NewDocument:
         title = " ".join(normalise(upload.title or loaded.title).split())[:MAX_TITLE_CHARS]
-        chunks = () if loaded.triples else await asyncio.to_thread(self._chunks, identity, upload, title, loaded)
+        if picture is not None:
+            loaded, mime_type = replace(loaded, text=words_of(upload, title, loaded)), picture.mime_type
+        chunks = () if loaded.triples else await asyncio.to_thread(self._chunks, identity, upload, title, loaded, picture)
         return NewDocument(
             id=identity,
             name=upload.name,
             title=title,
             collection=upload.collection,
-            mime_type=form.mime_type,
+            mime_type=mime_type,
             metadata=upload.metadata,
             fingerprint=fingerprint,
             size_bytes=len(upload.content),
@@ -214,16 +228,11 @@ class Corpus:
             chunks=chunks,
         )
 
-    def _chunks(self, identity: str, upload: Upload, title: str, loaded: LoadedDocument) -> tuple[Chunk, ...]:
-        return to_chunks(
-            loaded.text,
-            self._chunker.passages(loaded),
-            document_id=identity,
-            document_name=upload.name,
-            collection=upload.collection,
-            title=title,
-            metadata=upload.metadata,
-        )
+    def _chunks(self, identity: str, upload: Upload, title: str, loaded: LoadedDocument, picture: Picture | None) -> tuple[Chunk, ...]:
+        of_document = {"document_id": identity, "document_name": upload.name, "collection": upload.collection}
+        if picture is not None:
+            return (picture_chunk(loaded.text, picture, **of_document, title=title, metadata=upload.metadata),)
+        return to_chunks(loaded.text, self._chunker.passages(loaded), **of_document, title=title, metadata=upload.metadata)
 
     # --- the rest ---------------------------------------------------------------------------------------------------
 
@@ -242,6 +251,9 @@ class Corpus:
 
     async def get(self, tenant: str, document_id: str) -> tuple[DocumentRecord, str]:
         return await self._journal.get(tenant, document_id)
+
+    async def picture(self, tenant: str, picture_id: str) -> tuple[Picture, bytes]:
+        return await self._pictures.get(tenant, picture_id)
 
     async def list(self, tenant: str, *, page_size: int = 100, page_token: str = "", collection: str = "") -> DocumentPage:
         return await self._journal.page(tenant, page_size=page_size, page_token=page_token, collection=collection)

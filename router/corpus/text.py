@@ -27,6 +27,15 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedPicture:
+    mime_type: str
+    """What it is, whatever its name says."""
+    width: int
+    height: int
+    thumbnail: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedDocument:
     text: str
     title: str = ""
@@ -35,6 +44,8 @@ class LoadedDocument:
     """In the order of the text."""
     triples: tuple[Triple, ...] = ()
     """The facts of a structured file, or of one that tells of other documents' passages; such a document has no passages itself."""
+    picture: LoadedPicture | None = None
+    """Of a picture, whose `text` is what is written in it, if that was read."""
 
 
 @dataclass(frozen=True, slots=True)

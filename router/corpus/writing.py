@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from router.corpus.base import CorpusObserver, GraphBuilder, Triple
 from router.corpus.chunk import embedded_text
+from router.corpus.pictures import CorpusPictures
 from router.corpus.statements import PassageStatements, with_statements
 from router.models.base import Embedder, EntityRecogniser, Recognised
 from router.stores.base import GraphStore, VectorStore
@@ -32,6 +33,7 @@ class StoreWriter:
         statements: PassageStatements,
         builder: GraphBuilder,
         observers: Sequence[CorpusObserver],
+        pictures: CorpusPictures,
         batch_chunks: int,
     ) -> None:
         self._vector_store = vector_store
@@ -41,6 +43,7 @@ class StoreWriter:
         self._statements = statements
         self._builder = builder
         self._observers = tuple(observers)
+        self._pictures = pictures
         self._batch_chunks = batch_chunks
 
     async def write(self, tenant: str, chunks: Sequence[Chunk], facts: Mapping[str, Sequence[Triple]], persist: Persist) -> None:
@@ -69,6 +72,7 @@ class StoreWriter:
         batch = await persist(self._builder.build, tenant, chunks, recognised, facts, openings)
         if chunks:
             await persist(self._vector_store.upsert, tenant, chunks, vectors)
+            await self._pictures.write(tenant, chunks, persist)
         await persist(self._graph_store.upsert, tenant, batch)
         # Before the next batch is built, since the builder looks at what they know.
         for observer in self._observers:
@@ -77,6 +81,7 @@ class StoreWriter:
     async def remove(self, tenant: str, document_id: str, persist: Persist) -> None:
         """Remove all that the stores hold of a document."""
         await persist(self._vector_store.delete_document, tenant, document_id)
+        await self._pictures.remove(tenant, document_id, persist)
         await persist(self._graph_store.delete_document, tenant, document_id)
         for observer in self._observers:
             await persist(observer.on_deleted, tenant, document_id)

@@ -55,7 +55,7 @@ def judged(query: Query, probe: Probe, evidence: Sequence[Evidence]) -> dict[str
     share = [len(words) / max(1, len(wanted)) for words in held]
     together = set[str]().union(*held)
     text = folded(" ".join(f"{item.title} {item.text}" for item in first)).casefold()
-    names = {name.surface for name in probe.linked or ()}
+    names = {name.surface for name in probe.linked or () if not name.is_shown}
     pages = [number for number, item in enumerate(first) if item.kind is EvidenceKind.WEB_PAGE]
     asked_for = {path.id: path.probability for path in probe.paths or ()}
     return {

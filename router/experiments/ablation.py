@@ -35,7 +35,6 @@ class Variant:
 VARIANTS = (
     Variant("no entities", {"fusion.walk.entity_edge_weight": "0"}),
     Variant("no aliases", {"fusion.walk.alias_edge_weight": "0"}),
-    Variant("no neighbours", {"fusion.walk.neighbour_edge_weight": "0"}),
     Variant("not drawn by the question", {"fusion.walk.question_sharpness": "0"}),
     Variant("no steps along edges", {"fusion.walk.damping": "0"}),
     Variant("no BM25", {"sources.vector.lexical_weight": "0"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from router.errors import InvalidInput
 from router.experiments import routing
 from router.experiments.dataset import Dataset, Half, Question
 from router.experiments.decisions import Candidate, decide_all
+from router.experiments.lessons import Lesson, lessons
 from router.experiments.peers.registry import PeerParts, open_peers
 from router.experiments.scratch import Ingested, scratch_app, served_sources
 from router.experiments.utilities import FREE, LLMPrice, Made, UtilityTable, measure_sets, read_table, write_table
 from router.routing.base import RoutingPolicy, SourceProfile
+from router.routing.learned import LearnedPolicy
+from router.routing.value import open_model
 from router.settings import Settings
 
 Steps = Callable[[str, int | None], Callable[[int], None]]
@@ -76,7 +80,7 @@ async def run_bench(settings: Settings, dataset: Dataset, plan: Plan, steps: Ste
     ):
         engine = app.engine
         offered, known = offered_sources(engine, dataset)
-        judged = candidates(engine, plan.policies, known) | await _peers(app, plan, offered, stack)
+        judged = candidates(engine, plan.policies, known) | await _peers(settings, app, plan, offered, stack)
         prices = {source.name: source.cost for source in offered}
         table: UtilityTable | None = kept
         if table is None and dataset.has_evidence:
@@ -130,8 +134,28 @@ def candidates(engine: Engine, names: Sequence[str], sources: tuple[SourceProfil
     return {name: Candidate(engine.policies[name], sources) for name in names or engine.policies}
 
 
-async def _peers(app: App, plan: Plan, sources: tuple[SourceProfile, ...], stack: AsyncExitStack) -> dict[str, Candidate]:
+async def _peers(
+    settings: Settings, app: App, plan: Plan, sources: tuple[SourceProfile, ...], stack: AsyncExitStack
+) -> dict[str, Candidate]:
     training = plan.train.questions if plan.train is not None else ()
-    parts = PeerParts(app.embedder, app.language_model, sources, tuple(question for question in training if question.routes))
+    parts = PeerParts(
+        app.embedder,
+        app.language_model,
+        sources,
+        tuple(question for question in training if question.routes),
+        LearnedPolicy(open_model(settings.routing.model, "routing.model")),
+        partial(_training_lessons, settings, plan),
+    )
     opened: Mapping[str, RoutingPolicy] = await open_peers(plan.peers, parts, stack)
     return {name: Candidate(peer, sources) for name, peer in opened.items()}
+
+
+async def _training_lessons(settings: Settings, plan: Plan) -> list[Lesson]:
+    """In the training set's own corpus. Raises InvalidInput when there is none, or nothing in it can be measured."""
+    found: list[Lesson] = []
+    if plan.train is not None and plan.train.has_evidence:
+        async with scratch_app(settings, plan.train, lambda done, total: None) as (app, _):
+            found = await lessons(app.engine, plan.train.name, plan.train.questions, plan.k, lambda: None)
+    if not found:
+        raise InvalidInput("the peer knn learns from questions that can be measured: name a data set with --train", field="train")
+    return found

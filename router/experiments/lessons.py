@@ -14,7 +14,7 @@ from router.experiments.value_training import Example
 from router.routing.features import features
 from router.routing.learned import Kinds
 from router.routing.source_sets import source_sets
-from router.types import Query, TextPart
+from router.types import Query, TextPart, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class Lesson:
     example: Example
     evidence: Mapping[Kinds, Mapping[str, float]]
     """What the judge looks at, by set."""
+    vector: Vector
+    """Of the question."""
 
 
 async def lessons(engine: Engine, dataset: str, questions: Sequence[Question], k: int, progress: Callable[[], None]) -> list[Lesson]:
@@ -49,6 +51,6 @@ async def lessons(engine: Engine, dataset: str, questions: Sequence[Question], k
             found = {frozenset(kind[name] for name in chosen): one.evidence for chosen, one in zip(sets, compared, strict=True)}
             qualities = {kinds: carries(evidence, question, k) for kinds, evidence in found.items()}
             example = Example(question.id, dataset, question.origin, features(query, probe), qualities)
-            learned.append(Lesson(example, {kinds: judged(query, probe, evidence) for kinds, evidence in found.items()}))
+            learned.append(Lesson(example, {kinds: judged(query, probe, evidence) for kinds, evidence in found.items()}, probe.vector))
         progress()
     return learned

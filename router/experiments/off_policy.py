@@ -140,6 +140,21 @@ class Estimate:
     warnings: tuple[OverlapWarning, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class EstimatedDifference:
+    """What one target is worth more per decision than another."""
+
+    value: float
+    low: float
+    high: float
+    """Ends of the 95 % interval."""
+    decisions: int
+    differing: int
+    """Decisions on which the two differ."""
+    warnings: tuple[OverlapWarning, ...]
+    """Of either target, over the decisions on which they differ."""
+
+
 def ips(log: Sequence[LoggedDecision[ContextT]], target: TargetPolicy[ContextT]) -> Estimate:
     """Inverse propensity scoring: the mean of w × reward. Without bias where the target takes only what could be logged.
 
@@ -183,15 +198,36 @@ def doubly_robust(log: Sequence[LoggedDecision[ContextT]], target: TargetPolicy[
         InvalidInput: As `ips`, or the model predicts nothing (finite) for an action; names the field.
     """
     weighed = _weigh(log, target)
-    predict = _prediction(reward_model)
-    of_target = np.array(
-        [
-            sum(probability * predict(decision.context, action) for action, probability in chosen.items() if probability > 0)
-            for decision, chosen in zip(log, weighed.chosen, strict=True)
-        ]
+    return _mean_estimate("doubly_robust", _doubly_robust_terms(log, weighed, reward_model), weighed)
+
+
+def doubly_robust_difference(
+    log: Sequence[LoggedDecision[ContextT]],
+    target: TargetPolicy[ContextT],
+    against: TargetPolicy[ContextT],
+    reward_model: RewardModel[ContextT],
+) -> EstimatedDifference:
+    """What the target is worth more per decision than another. Where both do the same the difference is 0, whatever the reward.
+
+    Only decisions on which they differ say anything, so overlap is judged on these alone: over the whole log, that a few differing
+    decisions were never tried would not show.
+
+    Raises:
+        InvalidInput: As `doubly_robust`, of the decisions on which they differ; names the field.
+    """
+    _check_length(log, LEAST_DECISIONS)
+    differing = [decision for decision in log if target(decision.context) != against(decision.context)]
+    if not differing:
+        return EstimatedDifference(0.0, 0.0, 0.0, len(log), 0, ())
+    one, other = _weigh(differing, target), _weigh(differing, against)
+    moved = _doubly_robust_terms(differing, one, reward_model) - _doubly_robust_terms(differing, other, reward_model)
+    terms = np.concatenate([moved, np.zeros(len(log) - len(differing))])
+    value, effective = float(terms.mean()), [_effective(one.weights), _effective(other.weights)]
+    half_width = _half_width(terms - value, min(effective))
+    warnings = [*_warnings(one, effective[0]), *_warnings(other, effective[1])]
+    return EstimatedDifference(
+        value, value - half_width, value + half_width, len(log), len(differing), tuple({one.message: one for one in warnings}.values())
     )
-    of_logged = np.array([predict(decision.context, decision.action) for decision in log])
-    return _mean_estimate("doubly_robust", of_target + weighed.weights * (weighed.rewards - of_logged), weighed)
 
 
 def point_mass(choose: Callable[[ContextT], Action]) -> TargetPolicy[ContextT]:
@@ -275,6 +311,19 @@ def _prediction(model: RewardModel[ContextT]) -> Callable[[ContextT, Action], fl
     return predict
 
 
+def _doubly_robust_terms(log: Sequence[LoggedDecision[ContextT]], weighed: _Weighed, reward_model: RewardModel[ContextT]) -> Values:
+    predict = _prediction(reward_model)
+    of_target = np.array(
+        [
+            sum(probability * predict(decision.context, action) for action, probability in chosen.items() if probability > 0)
+            for decision, chosen in zip(log, weighed.chosen, strict=True)
+        ]
+    )
+    of_logged = np.array([predict(decision.context, decision.action) for decision in log])
+    terms: Values = of_target + weighed.weights * (weighed.rewards - of_logged)
+    return terms
+
+
 def _mean_estimate(estimator: Literal["ips", "doubly_robust"], terms: Values, weighed: _Weighed) -> Estimate:
     value = float(terms.mean())
     return _estimate(estimator, value, terms - value, weighed)
@@ -284,12 +333,11 @@ def _estimate(estimator: Literal["ips", "snips", "doubly_robust"], value: float,
     """`deviations`: by how much each decision pulls the estimate, as terms of a mean whose variance is theirs / decisions."""
     weights, count = weighed.weights, len(weighed.weights)
     effective = _effective(weights)
-    standard_error = math.sqrt(float((deviations**2).sum()) / (count * (count - 1)))
-    half_width = float(stdtrit(_degrees_of_freedom(deviations, effective), 0.975)) * standard_error
+    half_width = _half_width(deviations, effective)
     return Estimate(
         estimator=estimator,
         value=value,
-        standard_error=standard_error,
+        standard_error=_standard_error(deviations),
         low=value - half_width,
         high=value + half_width,
         decisions=count,
@@ -299,6 +347,15 @@ def _estimate(estimator: Literal["ips", "snips", "doubly_robust"], value: float,
         never_logged=weighed.never_logged,
         warnings=tuple(_warnings(weighed, effective)),
     )
+
+
+def _standard_error(deviations: Values) -> float:
+    count = len(deviations)
+    return math.sqrt(float((deviations**2).sum()) / (count * (count - 1)))
+
+
+def _half_width(deviations: Values, effective: float) -> float:
+    return float(stdtrit(_degrees_of_freedom(deviations, effective), 0.975)) * _standard_error(deviations)
 
 
 def _degrees_of_freedom(deviations: Values, effective: float) -> float:

@@ -17,7 +17,16 @@ from router.app import App, open_app
 from router.corpus.base import DocumentState, Upload
 from router.errors import InternalError
 from router.experiments.dataset import Dataset, open_text
-from router.settings import GraphSource, LearningSettings, ReplayProvider, Settings, SourceSettings, VectorSource, WebSource
+from router.settings import (
+    GraphSource,
+    LearningSettings,
+    ReplayProvider,
+    RoutingSettings,
+    Settings,
+    SourceSettings,
+    VectorSource,
+    WebSource,
+)
 
 FACTS_NAME = "facts.tsv"
 TENANT = "default"
@@ -46,12 +55,19 @@ async def scratch_app(settings: Settings, dataset: Dataset, progress: Progress) 
             "milvus": settings.milvus.model_copy(update={"uri": None}),
             "graph": settings.graph.model_copy(update={"uri": None}),
             "journal": settings.journal.model_copy(update={"url": None}),
+            "routing": _decided_by_the_question(settings.routing),
             # A measurement is no use: nothing is to be learned from it, and nothing may slow it down.
             "learning": LearningSettings(log_decisions=False),
         }
     )
     async with open_app(scratch) as app:
         yield app, await _ingest(app, dataset, folder / "complete.json", progress)
+
+
+def _decided_by_the_question(routing: RoutingSettings) -> RoutingSettings:
+    """Without what depends on chance, on a key or on the use of a service: versions and a log are in its own data folder."""
+    policies = tuple(name for name in routing.policies or () if name != "knn") or None
+    return routing.model_copy(update={"policies": policies, "shadow": (), "experiment": None, "exploration": 0.0})
 
 
 def scratch_folder(settings: Settings, dataset: Dataset) -> Path:

@@ -18,7 +18,15 @@ from router.settings import Settings
 
 
 def train_policy(
-    settings: Settings, folders: Sequence[Path], version: str, *, k: int, limit: int | None, as_measured: bool, strength: float | None
+    settings: Settings,
+    folders: Sequence[Path],
+    version: str,
+    *,
+    k: int,
+    limit: int | None,
+    untitled: bool,
+    as_measured: bool,
+    strength: float | None,
 ) -> str:
     """The text of a model file: every set of sources is run for the questions of these sets.
 
@@ -28,22 +36,25 @@ def train_policy(
         version: Name of the model.
         k: Items of evidence that count.
         limit: Questions of each set; None: all.
+        untitled: Ask each set a second time, over documents without their titles, as most of a company come.
         as_measured: Leave the feature `recent` as it is in the sets.
         strength: As in `trained`.
 
     Raises:
         RouterError: As `lessons` and `trained`.
     """
-    examples = [lesson.example for lesson in learned_lessons(settings, folders, k=k, limit=limit)]
+    examples = [lesson.example for lesson in learned_lessons(settings, folders, k=k, limit=limit, untitled=untitled)]
     if not as_measured:
         examples = with_words_of_time(examples)
-    about = {"sets": [folder.resolve().name for folder in folders], "k": k, "words_of_time": not as_measured}
+    about = {"sets": [folder.resolve().name for folder in folders], "k": k, "untitled_too": untitled, "words_of_time": not as_measured}
     return trained(examples, version, about, strength)
 
 
-def learned_lessons(settings: Settings, folders: Sequence[Path], *, k: int, limit: int | None) -> list[Lesson]:
-    """The lessons of several sets, each with its own scratch corpus."""
-    return [lesson for folder in folders for lesson in asyncio.run(_lessons(settings, open_dataset(str(folder), ""), k, limit))]
+def learned_lessons(settings: Settings, folders: Sequence[Path], *, k: int, limit: int | None, untitled: bool) -> list[Lesson]:
+    """The lessons of several sets, each with its own scratch corpus; arguments as of `train_policy`."""
+    titled = [open_dataset(str(folder), "") for folder in folders]
+    datasets = [*titled, *(dataset.without_titles() for dataset in titled if untitled)]
+    return [lesson for dataset in datasets for lesson in asyncio.run(_lessons(settings, dataset, k, limit))]
 
 
 async def _lessons(settings: Settings, dataset: Dataset, k: int, limit: int | None) -> list[Lesson]:

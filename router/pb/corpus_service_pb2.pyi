@@ -91,7 +91,9 @@ class IngestDocumentsRequest(_message.Message):
     content: _builtins.bytes
     """The file's bytes."""
     mime_type: _builtins.str
-    """Media type; empty: told from the name's ending (.txt .md .html .pdf .docx, .tsv for facts)."""
+    """Media type; empty: told from the name's ending (.txt .md .html .pdf .docx, .tsv for facts,
+    .png .jpeg .webp .gif .bmp .tiff for pictures).
+    """
     title: _builtins.str
     """Title; empty: taken from the document."""
     collection: _builtins.str
@@ -370,6 +372,56 @@ class GetDocumentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDocumentResponse: _TypeAlias = GetDocumentResponse  # noqa: Y015
+
+@_typing.final
+class GetPictureRequest(_message.Message):
+    """Names a picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PICTURE_ID_FIELD_NUMBER: _builtins.int
+    picture_id: _builtins.str
+    """The picture, as evidence tells it."""
+    def __init__(
+        self,
+        *,
+        picture_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["picture_id", b"picture_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPictureRequest: _TypeAlias = GetPictureRequest  # noqa: Y015
+
+@_typing.final
+class GetPictureResponse(_message.Message):
+    """A picture with its file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PICTURE_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The file as it was ingested."""
+    @_builtins.property
+    def picture(self) -> _types_pb2.Picture:
+        """The picture."""
+
+    def __init__(
+        self,
+        *,
+        picture: _types_pb2.Picture | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["picture", b"picture"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "picture", b"picture"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPictureResponse: _TypeAlias = GetPictureResponse  # noqa: Y015
 
 @_typing.final
 class ListDocumentsRequest(_message.Message):

@@ -55,6 +55,11 @@ class CorpusServiceStub:
                 request_serializer=graphrag_dot_router_dot_v1_dot_corpus__service__pb2.ListDocumentsRequest.SerializeToString,
                 response_deserializer=graphrag_dot_router_dot_v1_dot_corpus__service__pb2.ListDocumentsResponse.FromString,
                 _registered_method=True)
+        self.GetPicture = channel.unary_unary(
+                '/graphrag.router.v1.CorpusService/GetPicture',
+                request_serializer=graphrag_dot_router_dot_v1_dot_corpus__service__pb2.GetPictureRequest.SerializeToString,
+                response_deserializer=graphrag_dot_router_dot_v1_dot_corpus__service__pb2.GetPictureResponse.FromString,
+                _registered_method=True)
         self.GetCorpusStats = channel.unary_unary(
                 '/graphrag.router.v1.CorpusService/GetCorpusStats',
                 request_serializer=graphrag_dot_router_dot_v1_dot_corpus__service__pb2.GetCorpusStatsRequest.SerializeToString,
@@ -94,6 +99,13 @@ class CorpusServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPicture(self, request, context):
+        """One picture with its file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCorpusStats(self, request, context):
         """Counts.
         """
@@ -123,6 +135,11 @@ def add_CorpusServiceServicer_to_server(servicer, server):
                     servicer.ListDocuments,
                     request_deserializer=graphrag_dot_router_dot_v1_dot_corpus__service__pb2.ListDocumentsRequest.FromString,
                     response_serializer=graphrag_dot_router_dot_v1_dot_corpus__service__pb2.ListDocumentsResponse.SerializeToString,
+            ),
+            'GetPicture': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPicture,
+                    request_deserializer=graphrag_dot_router_dot_v1_dot_corpus__service__pb2.GetPictureRequest.FromString,
+                    response_serializer=graphrag_dot_router_dot_v1_dot_corpus__service__pb2.GetPictureResponse.SerializeToString,
             ),
             'GetCorpusStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCorpusStats,
@@ -239,6 +256,33 @@ class CorpusService:
             '/graphrag.router.v1.CorpusService/ListDocuments',
             graphrag_dot_router_dot_v1_dot_corpus__service__pb2.ListDocumentsRequest.SerializeToString,
             graphrag_dot_router_dot_v1_dot_corpus__service__pb2.ListDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPicture(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphrag.router.v1.CorpusService/GetPicture',
+            graphrag_dot_router_dot_v1_dot_corpus__service__pb2.GetPictureRequest.SerializeToString,
+            graphrag_dot_router_dot_v1_dot_corpus__service__pb2.GetPictureResponse.FromString,
             options,
             channel_credentials,
             insecure,

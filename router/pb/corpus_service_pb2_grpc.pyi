@@ -41,6 +41,8 @@ class CorpusServiceStub:
     """One document with its stored text."""
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_corpus_service_pb2.ListDocumentsRequest, _corpus_service_pb2.ListDocumentsResponse]
     """The documents, page by page."""
+    GetPicture: _grpc.UnaryUnaryMultiCallable[_corpus_service_pb2.GetPictureRequest, _corpus_service_pb2.GetPictureResponse]
+    """One picture with its file."""
     GetCorpusStats: _grpc.UnaryUnaryMultiCallable[_corpus_service_pb2.GetCorpusStatsRequest, _corpus_service_pb2.GetCorpusStatsResponse]
     """Counts."""
 
@@ -57,6 +59,8 @@ class CorpusServiceAsyncStub(CorpusServiceStub):
     """One document with its stored text."""
     ListDocuments: _aio.UnaryUnaryMultiCallable[_corpus_service_pb2.ListDocumentsRequest, _corpus_service_pb2.ListDocumentsResponse]  # type: ignore[assignment]
     """The documents, page by page."""
+    GetPicture: _aio.UnaryUnaryMultiCallable[_corpus_service_pb2.GetPictureRequest, _corpus_service_pb2.GetPictureResponse]  # type: ignore[assignment]
+    """One picture with its file."""
     GetCorpusStats: _aio.UnaryUnaryMultiCallable[_corpus_service_pb2.GetCorpusStatsRequest, _corpus_service_pb2.GetCorpusStatsResponse]  # type: ignore[assignment]
     """Counts."""
 
@@ -94,6 +98,14 @@ class CorpusServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_corpus_service_pb2.ListDocumentsResponse, _abc.Awaitable[_corpus_service_pb2.ListDocumentsResponse]]:
         """The documents, page by page."""
+
+    @_abc_1.abstractmethod
+    def GetPicture(
+        self,
+        request: _corpus_service_pb2.GetPictureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_corpus_service_pb2.GetPictureResponse, _abc.Awaitable[_corpus_service_pb2.GetPictureResponse]]:
+        """One picture with its file."""
 
     @_abc_1.abstractmethod
     def GetCorpusStats(

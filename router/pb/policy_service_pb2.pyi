@@ -302,6 +302,9 @@ class LoggedDecision(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
     FEEDBACK_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
+    SHADOWS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Identity of the call."""
     policy: _builtins.str
@@ -316,6 +319,10 @@ class LoggedDecision(_message.Message):
     """Price of asking the chosen sources, in units of answer quality."""
     question: _builtins.str
     """The question; only kept where the service is set to keep it."""
+    experiment: _builtins.str
+    """The experiment whose arm decided; empty when the configured chain did."""
+    arm: _builtins.str
+    """The arm of the caller's key: a policy. `propensity` is given this arm; the assignment, which is by key, does not count in it."""
     @_builtins.property
     def decided_at(self) -> _timestamp_pb2.Timestamp:
         """When it was decided."""
@@ -340,6 +347,10 @@ class LoggedDecision(_message.Message):
     def feedback(self) -> Global___Feedback:
         """What a person thought of the answer; unset when nobody said."""
 
+    @_builtins.property
+    def shadows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowDecision]:
+        """What the shadow policies would have chosen."""
+
     def __init__(
         self,
         *,
@@ -356,14 +367,49 @@ class LoggedDecision(_message.Message):
         outcome: Global___DecisionOutcome | None = ...,
         question: _builtins.str = ...,
         feedback: Global___Feedback | None = ...,
+        experiment: _builtins.str = ...,
+        arm: _builtins.str = ...,
+        shadows: _abc.Iterable[Global___ShadowDecision] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "feedback", b"feedback", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_asked", b"as_asked", "chosen", b"chosen", "cost", b"cost", "decided_at", b"decided_at", "features", b"features", "feedback", b"feedback", "outcome", b"outcome", "policy", b"policy", "policy_version", b"policy_version", "probabilities", b"probabilities", "propensity", b"propensity", "question", b"question", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "as_asked", b"as_asked", "chosen", b"chosen", "cost", b"cost", "decided_at", b"decided_at", "experiment", b"experiment", "features", b"features", "feedback", b"feedback", "outcome", b"outcome", "policy", b"policy", "policy_version", b"policy_version", "probabilities", b"probabilities", "propensity", b"propensity", "question", b"question", "request_id", b"request_id", "shadows", b"shadows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LoggedDecision: _TypeAlias = LoggedDecision  # noqa: Y015
+
+@_typing.final
+class ShadowDecision(_message.Message):
+    """What a policy would have chosen that decided silently beside the live one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CHOSEN_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    """Its name, with the version where that is named: `learned@2026-11`."""
+    version: _builtins.str
+    """Version of its weights; empty when it has none but the release's."""
+    @_builtins.property
+    def chosen(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The sources that it would have asked."""
+
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        version: _builtins.str = ...,
+        chosen: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "policy", b"policy", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShadowDecision: _TypeAlias = ShadowDecision  # noqa: Y015
 
 @_typing.final
 class DecisionOutcome(_message.Message):

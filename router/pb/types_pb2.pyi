@@ -163,7 +163,7 @@ class Part(_message.Message):
     text: _builtins.str
     """Words."""
     image_uri: _builtins.str
-    """A picture by address."""
+    """A picture by address: `picture:ID` of the own corpus, `data:`, or http(s) of a host that the service's operator allows."""
     @_builtins.property
     def image(self) -> Global___Image:
         """A picture by value."""
@@ -196,7 +196,7 @@ class Image(_message.Message):
     data: _builtins.bytes
     """The encoded file."""
     mime_type: _builtins.str
-    """Its media type, such as `image/png`."""
+    """Its media type, such as `image/png`; told from the bytes when it is empty or wrong."""
     def __init__(
         self,
         *,
@@ -565,6 +565,8 @@ class RouteDecision(_message.Message):
     FEATURES_FIELD_NUMBER: _builtins.int
     EXPECTED_LATENCY_MS_FIELD_NUMBER: _builtins.int
     EXPECTED_LATENCY_P90_MS_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """The policy that decided in the end."""
     reason: _builtins.str
@@ -581,6 +583,10 @@ class RouteDecision(_message.Message):
     """
     expected_latency_p90_ms: _builtins.float
     """As `expected_latency_ms`, of the 90th percentiles."""
+    experiment: _builtins.str
+    """The experiment whose arm decided; empty when the configured chain did."""
+    arm: _builtins.str
+    """The arm that the call's `experiment_key` was assigned to: a policy."""
     @_builtins.property
     def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]:
         """One route per configured source."""
@@ -601,10 +607,12 @@ class RouteDecision(_message.Message):
         features: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         expected_latency_ms: _builtins.float | None = ...,
         expected_latency_p90_ms: _builtins.float | None = ...,
+        experiment: _builtins.str = ...,
+        arm: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_latency_ms", b"_expected_latency_ms", "_expected_latency_p90_ms", b"_expected_latency_p90_ms", "expected_latency_ms", b"expected_latency_ms", "expected_latency_p90_ms", b"expected_latency_p90_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_latency_ms", b"_expected_latency_ms", "_expected_latency_p90_ms", b"_expected_latency_p90_ms", "expected_latency_ms", b"expected_latency_ms", "expected_latency_p90_ms", b"expected_latency_p90_ms", "features", b"features", "latency_ms", b"latency_ms", "policy", b"policy", "propensity", b"propensity", "reason", b"reason", "routes", b"routes", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_latency_ms", b"_expected_latency_ms", "_expected_latency_p90_ms", b"_expected_latency_p90_ms", "arm", b"arm", "expected_latency_ms", b"expected_latency_ms", "expected_latency_p90_ms", b"expected_latency_p90_ms", "experiment", b"experiment", "features", b"features", "latency_ms", b"latency_ms", "policy", b"policy", "propensity", b"propensity", "reason", b"reason", "routes", b"routes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_latency_ms: _TypeAlias = _typing.Literal["expected_latency_ms"]  # noqa: Y015
     _WhichOneofArgType__expected_latency_ms: _TypeAlias = _typing.Literal["_expected_latency_ms", b"_expected_latency_ms"]  # noqa: Y015
@@ -730,6 +738,44 @@ class Provenance(_message.Message):
 Global___Provenance: _TypeAlias = Provenance  # noqa: Y015
 
 @_typing.final
+class Picture(_message.Message):
+    """A picture of the corpus, by reference. `picture:` and its id is an address that a question may hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    MIME_TYPE_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    THUMBNAIL_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Identity within the tenant: the sha256 of its file."""
+    mime_type: _builtins.str
+    """Its media type, such as `image/png`."""
+    width: _builtins.int
+    """As it is shown, in pixels."""
+    height: _builtins.int
+    """As it is shown, in pixels."""
+    thumbnail: _builtins.bytes
+    """A JPEG of at most 256 pixels a side and 20 kB; may be missing."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        mime_type: _builtins.str = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        thumbnail: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "id", b"id", "mime_type", b"mime_type", "thumbnail", b"thumbnail", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Picture: _TypeAlias = Picture  # noqa: Y015
+
+@_typing.final
 class Evidence(_message.Message):
     """One citable item."""
 
@@ -789,6 +835,7 @@ class Evidence(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     RECORDED_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
+    PICTURE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its identity within the corpus (passages, facts, summaries) or the query (web pages)."""
     kind: Global___EvidenceKind.ValueType
@@ -825,6 +872,10 @@ class Evidence(_message.Message):
     def shares(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """By source: how much of the fused score came from its seeds, also along the graph; sum 1. Empty unless several sources were walked."""
 
+    @_builtins.property
+    def picture(self) -> Global___Picture:
+        """The picture whose words `text` is."""
+
     def __init__(
         self,
         *,
@@ -841,10 +892,11 @@ class Evidence(_message.Message):
         score: _builtins.float = ...,
         recorded: _builtins.bool = ...,
         shares: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        picture: Global___Picture | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["span", b"span"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["picture", b"picture", "span", b"span"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "headings", b"headings", "id", b"id", "kind", b"kind", "metadata", b"metadata", "provenance", b"provenance", "recorded", b"recorded", "score", b"score", "shares", b"shares", "span", b"span", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "headings", b"headings", "id", b"id", "kind", b"kind", "metadata", b"metadata", "picture", b"picture", "provenance", b"provenance", "recorded", b"recorded", "score", b"score", "shares", b"shares", "span", b"span", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1007,6 +1059,7 @@ class RetrievalOptions(_message.Message):
     NO_LOG_FIELD_NUMBER: _builtins.int
     MAX_COST_FIELD_NUMBER: _builtins.int
     MAX_LATENCY_MS_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_KEY_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """The policy that routes. Empty: the configured chain."""
     limit: _builtins.int
@@ -1020,6 +1073,10 @@ class RetrievalOptions(_message.Message):
     max_latency_ms: _builtins.float
     """How long the sources may be expected to take, in milliseconds: one whose 90th percentile is above it is not asked, one of which nothing
     is known yet is. Unset: no limit. The deadline of the call is what holds in any case.
+    """
+    experiment_key: _builtins.str
+    """Whoever or whatever is to meet the same policy each time, such as a user or a conversation; at most 256 characters. Where the service
+    runs an experiment, one key always meets the same arm. Without it, or with `sources` or `policy`, a call takes no part.
     """
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1035,10 +1092,11 @@ class RetrievalOptions(_message.Message):
         no_log: _builtins.bool = ...,
         max_cost: _builtins.float | None = ...,
         max_latency_ms: _builtins.float | None = ...,
+        experiment_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "_max_latency_ms", b"_max_latency_ms", "max_cost", b"max_cost", "max_latency_ms", b"max_latency_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "_max_latency_ms", b"_max_latency_ms", "fusion", b"fusion", "limit", b"limit", "max_cost", b"max_cost", "max_latency_ms", b"max_latency_ms", "no_log", b"no_log", "policy", b"policy", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "_max_latency_ms", b"_max_latency_ms", "experiment_key", b"experiment_key", "fusion", b"fusion", "limit", b"limit", "max_cost", b"max_cost", "max_latency_ms", b"max_latency_ms", "no_log", b"no_log", "policy", b"policy", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
     _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015

@@ -27,6 +27,8 @@ class LinkedName:
     """How sure it is that some passage is about the entity: 1 for a title."""
     has_facts: bool = False
     """Whether structured facts speak of it."""
+    is_shown: bool = False
+    """Whether a picture of the question shows it; then no word names it, and the surface is the words that point at the picture, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Probe:
     """The cheap look at this corpus that routing decides on and the retrievers reuse."""
 
     vector: Vector
-    """The one embedding of the question."""
+    """The one embedding of the question's words, or of its pictures when it has no words."""
     nearest: tuple[Nearest, ...] | None
     """Nearest passages under the query's filter over all collections; None when the vector store did not answer."""
     linked: tuple[LinkedName, ...] | None
@@ -58,6 +60,13 @@ class Probe:
     counting more; after them the share that stands in any. None without BM25 in the process; empty for a question without words."""
     paths: tuple[RelationPath, ...] | None = None
     """Relation paths that the question asks for, likeliest first; None when the graph cannot be read."""
+    picture_vector: Vector | None = None
+    """Embedding of the question's pictures; None when it has none."""
+    pictures: tuple[Nearest, ...] = ()
+    """Passages of pictures that are alike enough to be what the question's pictures show, the likest first."""
+    picture_query: Vector | None = None
+    """What pictures of the corpus are compared with: the question's words, its pictures, or both together, in the space of the pictures.
+    None where none are to be looked for."""
 
     @property
     def asked(self) -> Vector:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from router.filters import matches
 from router.retrieval.base import LinkedName, RetrievalRequest, Retrieved
 from router.retrieval.connection import Connection, connections
 from router.retrieval.passages import passage_evidence
+from router.retrieval.pictures import likeness
 from router.retrieval.relation_paths import RelationPath
 from router.retrieval.walk import Guest, Walked, attraction, walk
 from router.settings import GraphSource, WalkSettings
@@ -85,7 +86,8 @@ class GraphRetriever:
         names = [name for name in request.probe.linked if snapshot.node(name.entity_id) is not None]
         paths = self._paths(snapshot, request)
         connected = [] if request.query.filter else connections(snapshot, request.query.text, names)
-        seeds = _seeds(snapshot, names, paths, connected)
+        shown = {hit.chunk_id: likeness(hit.cosine) for hit in request.probe.pictures if snapshot.node(hit.chunk_id) is not None}
+        seeds = _seeds(snapshot, names, paths, connected, shown)
         if not seeds:
             return Retrieved((), degraded=degraded)
         guests = [Guest(path.id, (path.start.entity_id, *path.ends)) for path in paths]
@@ -158,13 +160,18 @@ class _Fact:
 
 
 def _seeds(
-    snapshot: GraphSnapshot, names: Sequence[LinkedName], paths: Sequence[RelationPath], connected: Sequence[Connection]
+    snapshot: GraphSnapshot,
+    names: Sequence[LinkedName],
+    paths: Sequence[RelationPath],
+    connected: Sequence[Connection],
+    shown: Mapping[str, float],
 ) -> dict[str, float]:
     """Where the walk starts: passages about a named entity, the entity itself, the relation paths and the connections asked for.
 
     A name weighs its probability times its rarity. As far as it is sure that passages are about it, they are the seeds; for the rest it
     is the entity, whose passages only mention it. Paths weigh together as much as the names when it is certain that the question asks
-    for one of them; connections too, and as much again the passages on their way.
+    for one of them; connections too, and as much again the passages on their way. A picture of the corpus that the question shows weighs
+    as much as it is sure that it is the same.
     """
     seeds: dict[str, float] = {}
     for name in names:
@@ -179,6 +186,8 @@ def _seeds(
     total = sum(seeds.values())
     for path in paths:
         seeds[path.id] = total * path.probability
+    for chunk_id, sure in shown.items():
+        seeds[chunk_id] = seeds.get(chunk_id, 0.0) + sure
     for one in connected:
         seeds[one.id] = total / len(connected)
         for chunk_id in one.chunk_ids:

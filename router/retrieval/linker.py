@@ -30,7 +30,7 @@ _FUNCTION_WORDS = frozenset({*STOPWORDS_EN, "what", "when", "where", "which", "w
 def without_names(text: str, linked: Sequence[LinkedName]) -> str:
     """The text with the names in it left out; empty when it says nothing else."""
     for name in linked:
-        text = text.replace(name.surface, " ")
+        text = text.replace(name.surface, " ") if name.surface else text
     words = " ".join(text.split())
     return words if any(map(str.isalnum, words)) else ""
 

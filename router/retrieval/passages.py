@@ -17,4 +17,5 @@ def passage_evidence(chunk: Chunk, *provenance: Provenance) -> Evidence:
         span=chunk.span,
         headings=chunk.headings,
         metadata=chunk.metadata,
+        picture=chunk.picture,
     )

@@ -10,18 +10,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
+import numpy as np
 import structlog
 
-from router.errors import StoreUnavailable
+from router.errors import NotImplementedYet, StoreUnavailable
 from router.models.base import Embedder
 from router.retrieval.base import LinkedName, Nearest, Probe
 from router.retrieval.linker import NameLinker, without_names
+from router.retrieval.pictures import ABOUT_A_PICTURE, QueryPictures, Shown
 from router.retrieval.relation_paths import RelationPath, RelationPaths
 from router.routing.recency import asks_for_recent
 from router.stopwatch import Stopwatch
 from router.stores.base import LexicalIndex, Scored, VectorStore
 from router.stores.mirror import GraphMirror
-from router.types import Caller, Query, Vector
+from router.types import Caller, Matrix, Query, TextPart, Vector
 
 log = structlog.get_logger()
 
@@ -50,6 +52,7 @@ class Prober:
         candidates: Passages to take: as many as the hungriest vector source, so that it need not search again.
         lexical: BM25; None where there is none.
         coverage: Looks for the question's words in passages; None where no index of words is in this process.
+        pictures: Looks at the question's pictures; None where no model embeds them.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Prober:
         candidates: int,
         lexical: LexicalIndex | None = None,
         coverage: WordCoverage | None = None,
+        pictures: QueryPictures | None = None,
     ) -> None:
         self._embedder = embedder
         self._vector_store = vector_store
@@ -71,6 +75,7 @@ class Prober:
         self._candidates = candidates
         self._lexical = lexical
         self._coverage = coverage
+        self._pictures = pictures
 
     async def probe(self, query: Query, caller: Caller, watch: Stopwatch) -> Probe:
         """Raises ModelUnavailable or Overloaded. A store that is down leaves its part of the probe out (None).
@@ -80,8 +85,12 @@ class Prober:
         with watch.stage("probe"):
             linked = await self._linked(query, caller)
         with watch.stage("embed"):
+            shown = await self._shown(query, caller)
+            if shown is not None and linked is not None:
+                linked = (*linked, *shown.names)
             unnamed = without_names(query.text, linked) if linked else ""
-            vectors = await self._embedder.embed([query.text, unnamed] if unnamed else [query.text])
+            vectors = await self._vectors(query, unnamed, shown)
+            picture_query = None if self._pictures is None else await self._pictures.query_vector(query, vectors[0], shown, caller)
         with watch.stage("probe"):
             nearest, words, paths = await asyncio.gather(
                 self._nearest(query, vectors[0], caller), self._words(query, caller), self._paths(query, linked, caller)
@@ -95,7 +104,41 @@ class Prober:
             words=words,
             coverage=self._covered(query, nearest, words, caller),
             paths=paths,
+            picture_vector=None if shown is None else shown.vector,
+            pictures=() if shown is None else shown.nearest,
+            picture_query=picture_query,
         )
+
+    async def _vectors(self, query: Query, unnamed: str, shown: Shown | None) -> Matrix:
+        if query.text:
+            return await self._embedder.embed([query.text, unnamed] if unnamed else [query.text])
+        assert self._pictures is not None, "a question without words has a picture. This is a bug."
+        assert shown is not None
+        if self._pictures.shares_space:
+            return shown.vector[np.newaxis]
+        return await self._embedder.embed([" ".join([ABOUT_A_PICTURE, *(name.name for name in shown.names[:1])])])
+
+    async def resolved(self, query: Query, caller: Caller) -> Query:
+        """The query with every picture by value.
+
+        Raises:
+            NotImplementedYet: It has a picture, and no model embeds pictures here.
+            RouterError: As `PictureAddresses.read`.
+        """
+        if not query.has_pictures:
+            return query
+        if self._pictures is None:
+            raise NotImplementedYet(
+                "no model for pictures goes with the embedding model; ask in words, or configure one",
+                reason="PICTURES_NOT_EMBEDDED",
+                field=f"query.parts[{next(place for place, part in enumerate(query.parts) if not isinstance(part, TextPart))}]",
+            )
+        return await self._pictures.resolved(query, caller)
+
+    async def _shown(self, query: Query, caller: Caller) -> Shown | None:
+        if self._pictures is None or not query.has_pictures:
+            return None
+        return await self._pictures.look(query, caller)
 
     async def _nearest(self, query: Query, vector: Vector, caller: Caller) -> tuple[Nearest, ...] | None:
         try:
@@ -106,7 +149,7 @@ class Prober:
         return tuple(Nearest(hit.chunk_id, hit.score) for hit in hits)
 
     async def _words(self, query: Query, caller: Caller) -> tuple[Scored, ...] | None:
-        if self._lexical is None:
+        if self._lexical is None or not query.text:
             return None
         try:
             return tuple(await self._lexical.search(caller.tenant, query.text, self._candidates, where=query.filter))
@@ -133,7 +176,7 @@ class Prober:
         """Facts carry no metadata, so a filtered question is answered from passages only."""
         if linked is None:
             return None
-        if query.filter:
+        if query.filter or not query.text:
             return ()
         try:
             snapshot = await self._mirror.current(caller.tenant)

@@ -17,8 +17,8 @@ from router.stores.snapshot import GraphSnapshot
 Draw = Callable[[Numbers], Floats]
 """How much each node draws the walk, > 0; an entity draws with 1."""
 
-WHOLE = 2_000
-"""A graph with no more nodes is walked as a whole."""
+WHOLE = 5_000
+"""A graph with no more nodes is walked as a whole; so large, both take the same time."""
 LEAST = 5e-5
 """Mass that must come along each edge of a node for the walk to look where they lead.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from router.errors import StoreUnavailable
 from router.retrieval.base import RetrievalRequest, Retrieved
 from router.retrieval.passages import passage_evidence
+from router.retrieval.pictures import PictureSearch
 from router.settings import VectorSource
 from router.stores.base import LexicalIndex, PassageStore, Scored, VectorStore
 from router.types import Provenance
@@ -24,27 +25,39 @@ class VectorRetriever:
         vector_store: Dense search.
         lexical: BM25; None leaves it out.
         passages: Text of the passages.
+        pictures: Pictures of the corpus; None where no model embeds them.
     """
 
     def __init__(
-        self, name: str, settings: VectorSource, vector_store: VectorStore, lexical: LexicalIndex | None, passages: PassageStore
+        self,
+        name: str,
+        settings: VectorSource,
+        vector_store: VectorStore,
+        lexical: LexicalIndex | None,
+        passages: PassageStore,
+        pictures: PictureSearch | None = None,
     ) -> None:
         self._name = name
         self._settings = settings
         self._vector_store = vector_store
         self._lexical = lexical
         self._passages = passages
+        self._pictures = pictures
 
     async def search(self, request: RetrievalRequest) -> Retrieved:
-        dense, words = await asyncio.gather(self._dense(request), self._words(request))
+        dense, words, pictures = await asyncio.gather(self._dense(request), self._words(request), self._dense_pictures(request))
+        weight = self._settings.lexical_weight if words is not None else 0.0
         degraded = ""
         if isinstance(dense, StoreUnavailable):
             if words is None:
                 raise dense
             degraded = f"words only: {dense.message}"
-            dense = []
-        weight = self._settings.lexical_weight if words is not None else 0.0
-        mixed = _mix(dense, words or [], weight) if not degraded else _unit(words or [])
+            dense, weight = [], 1.0
+        elif isinstance(pictures, StoreUnavailable):
+            degraded = f"without pictures: {pictures.message}"
+        elif pictures is not None and self._pictures is not None and (probe := request.probe).picture_query is not None:
+            dense = self._pictures.together(request.caller.tenant, dense, probe.vector, pictures, probe.picture_query)
+        mixed = _mix(dense, words or [], weight)
         ranked = sorted(mixed.items(), key=lambda item: (-item[1], item[0]))
         texts = await self._passages.chunks(request.caller.tenant, [chunk_id for chunk_id, _ in ranked])
         # A passage that the journal no longer has was deleted a moment ago.
@@ -53,6 +66,21 @@ class VectorRetriever:
             passage_evidence(chunk, Provenance(self._name, rank, score, "hybrid")) for rank, (chunk, score) in enumerate(present, start=1)
         )
         return Retrieved(evidence, degraded=degraded)
+
+    async def _dense_pictures(self, request: RetrievalRequest) -> Sequence[Scored] | StoreUnavailable | None:
+        """None where the corpus has no pictures; then nothing is searched."""
+        if self._pictures is None or request.probe.picture_query is None:
+            return None
+        try:
+            return await self._pictures.nearest(
+                request.caller.tenant,
+                request.probe.picture_query,
+                self._settings.candidates,
+                collection=self._settings.collection,
+                where=request.query.filter,
+            )
+        except StoreUnavailable as error:
+            return error
 
     async def _dense(self, request: RetrievalRequest) -> Sequence[Scored] | StoreUnavailable:
         if request.probe.nearest is not None and self._settings.collection is None:
@@ -70,7 +98,7 @@ class VectorRetriever:
             return error
 
     async def _words(self, request: RetrievalRequest) -> Sequence[Scored] | None:
-        if self._lexical is None:
+        if self._lexical is None or not request.query.text:
             return None
         if request.probe.words is not None and self._settings.collection is None:
             return request.probe.words[: self._settings.candidates]

@@ -137,8 +137,6 @@ def step_between(snapshot: GraphSnapshot, one: int, other: int) -> PathStep:
     chunks = len(snapshot.chunks)
     start, end = snapshot.label(one), snapshot.label(other)
     if one < chunks and other < chunks:
-        if snapshot.chunks[one].document_id == snapshot.chunks[other].document_id:
-            return PathStep(start, "continues in" if snapshot.chunks[one].ordinal < snapshot.chunks[other].ordinal else "follows", end)
         names = any(snapshot.mentions(one, subject) for subject in snapshot.subjects_of(other))
         return PathStep(start, "mentions" if names else "is mentioned in", end)
     if one < chunks:

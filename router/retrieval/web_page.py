@@ -7,7 +7,6 @@ import codecs
 import contextlib
 import ipaddress
 import socket
-import ssl
 import zlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {
     "user-agent": "Mozilla/5.0 (compatible; graphrag-router)",
     "accept": "text/html, text/plain;q=0.8",
-    "accept-encoding": "gzip",  # the one that _read_body undoes within a bound
+    "accept-encoding": "gzip",  # the one that read_body undoes within a bound
 }
 
 Resolver = Callable[[str], Awaitable[Sequence[str]]]
@@ -175,8 +174,7 @@ class PageReader:
             timeout_s: Longest time for one page, with its redirects and the extraction, in seconds.
             guard: Which addresses may be read; the default takes the public internet only.
         """
-        context = await asyncio.to_thread(httpx.create_ssl_context)  # reads the certificates from disk
-        return cls(_client(guard or AddressGuard(), context, timeout_s), max_bytes, timeout_s)
+        return cls(await guarded_client(guard or AddressGuard(), timeout_s), max_bytes, timeout_s)
 
     async def read(self, url: str) -> Page:
         """Read one page.
@@ -211,7 +209,9 @@ class PageReader:
         await self._client.aclose()
 
 
-def _client(guard: AddressGuard, context: ssl.SSLContext, timeout_s: float) -> httpx.AsyncClient:
+async def guarded_client(guard: AddressGuard, timeout_s: float) -> httpx.AsyncClient:
+    """A client that reads only from addresses that the guard lets through, follows no redirect and keeps no cookie."""
+    context = await asyncio.to_thread(httpx.create_ssl_context)  # reads the certificates from disk
     # No connection is kept: the pool knows a connection by its address, and two names may share one.
     transport = httpx.AsyncHTTPTransport(verify=context, limits=httpx.Limits(max_connections=50, max_keepalive_connections=0))
     return httpx.AsyncClient(
@@ -236,10 +236,10 @@ async def _read_document(response: httpx.Response, max_bytes: int) -> _Document:
         raise WebUnavailable(f"{response.url} answered with status {response.status_code}", reason="PAGE_STATUS")
     if content_type not in {"text/html", "text/plain"}:
         raise WebUnavailable(f"{response.url} is {content_type or 'of no stated type'}, not HTML or plain text", reason="PAGE_TYPE")
-    return _Document(content_type, response.charset_encoding, await _read_body(response, max_bytes))
+    return _Document(content_type, response.charset_encoding, await read_body(response, max_bytes))
 
 
-async def _read_body(response: httpx.Response, max_bytes: int) -> bytes:
+async def read_body(response: httpx.Response, max_bytes: int) -> bytes:
     """The body, cut at `max_bytes` both as it came and unpacked; httpx's own decoder would unpack a chunk of a gzip bomb whole."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip"}:

@@ -7,7 +7,8 @@ Three parts, each of use alone:
 * `BanditPolicy` explores safely. With probability 1 - epsilon it takes what another policy chose; else it tries another set, half of the
   time the one with the best prospects (LinUCB: Li, Chu, Langford and Schapire, *A Contextual-Bandit Approach to Personalized News Article
   Recommendation*, WWW 2010, algorithm 1) and half of the time any, so that every set keeps a probability above 0 and what the log says of
-  other policies can be trusted (`router/experiments/off_policy.py`).
+  other policies can be trusted (`router/experiments/off_policy.py`). Without rewards it tries any: this is the setting
+  `routing.exploration`, which only makes the log tell more and learns nothing by itself.
 * `CautiousPolicy` uses what was learned: it departs from another policy's choice only for a set that is better by more than chance.
 
 LinUCB and not Thompson sampling (Agrawal and Goyal, *Thompson Sampling for Contextual Bandits with Linear Payoffs*, ICML 2013): the
@@ -28,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from router.errors import Conflict, InvalidInput
 from router.retrieval.base import Probe
 from router.routing.base import RoutingPolicy, SourceProfile
+from router.routing.budget import TOLERANCE, quick, within_budget
 from router.routing.source_sets import SourceSet, source_sets
 from router.types import Caller, Query, RouteDecision
 
@@ -218,8 +220,8 @@ class BanditPolicy:
 
     Args:
         base: Decides otherwise, and is asked each time. A chain will do.
-        rewards: What was learned; whoever receives feedback updates it.
-        features: What the learner sees of a question.
+        rewards: What was learned; whoever receives feedback updates it. None: nothing, so that any other set is tried as likely.
+        features: What the learner sees of a question; of a base that tells no features, what the log gets.
         random: Where chance comes from.
         epsilon: Probability of trying another set.
         least_sources: Size of the smallest set that is tried. 0 also tries to answer without asking any source.
@@ -231,7 +233,7 @@ class BanditPolicy:
     def __init__(
         self,
         base: RoutingPolicy,
-        rewards: LinearRewards,
+        rewards: LinearRewards | None,
         features: Features,
         random: np.random.Generator,
         *,
@@ -254,22 +256,40 @@ class BanditPolicy:
         Conflict: The features are not those that were learned from.
         RouterError: The base policy cannot decide.
         """
-        decision = await self._base.decide(query, probe, sources, caller)
+        # Within the budget already here: what is dropped later would make another set of the one that was drawn.
+        decision = within_budget(await self._base.decide(query, probe, sources, caller), sources, caller)
+        seen = self._features(query, probe)
+        # The log can only be asked about other policies where it holds what they decide on.
+        decision = replace(decision, features=decision.features or seen)
         chosen = frozenset(decision.selected)
-        others = [other for other in source_sets([source.name for source in sources], self._least_sources) if other != chosen]
+        others = self._others(chosen, sources, caller)
         if not others:
             return replace(decision, policy=self.name, reason=f"{decision.policy} decided: {decision.reason}", propensity=1.0)
         # Before chance decides, so that features which do not fit fail at once and not in one call of ten.
-        predictions = _predictions(self._rewards, self._features(query, probe), others)
+        probabilities = self._exploration(seen, others)
         if self._random.random() >= self._epsilon:
             reason = f"{decision.policy} decided, as with probability {1 - self._epsilon:.3g}: {decision.reason}"
             return replace(decision, policy=self.name, reason=reason, propensity=1.0 - self._epsilon)
-        favourite = max(others, key=lambda other: predictions[other].mean + self._optimism * predictions[other].deviation)
-        probabilities = exploration(len(others), others.index(favourite))
         place = int(self._random.choice(len(others), p=probabilities))
         propensity = self._epsilon * float(probabilities[place])
         reason = f"tries {_named(others[place])}, as with probability {propensity:.3g}, where {decision.policy} chose {_named(chosen)}"
         return _instead(others[place], decision, reason, self.name, propensity)
+
+    def _others(self, chosen: SourceSet, sources: Sequence[SourceProfile], caller: Caller) -> list[SourceSet]:
+        """What may be tried instead; nothing where the base asks less than may be tried, as it does of small talk."""
+        if len(chosen) < self._least_sources:
+            return []
+        price = {source.name: source.cost for source in quick(sources, caller.max_latency_s)}
+        most = math.inf if caller.max_cost is None else caller.max_cost + TOLERANCE
+        sets = source_sets(list(price), self._least_sources)
+        return [other for other in sets if other != chosen and sum(price[name] for name in other) <= most]
+
+    def _exploration(self, features: Mapping[str, float], others: Sequence[SourceSet]) -> Values:
+        if self._rewards is None:
+            return np.full(len(others), 1.0 / len(others))
+        predictions = _predictions(self._rewards, features, others)
+        favourite = max(others, key=lambda other: predictions[other].mean + self._optimism * predictions[other].deviation)
+        return exploration(len(others), others.index(favourite))
 
 
 class CautiousPolicy:
@@ -286,7 +306,7 @@ class CautiousPolicy:
         caution: See `CAUTION`.
     """
 
-    name = "learned"
+    name = "cautious"
 
     def __init__(
         self, base: RoutingPolicy, rewards: LinearRewards, features: Features, *, least_sources: int = 1, caution: float = CAUTION

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from router.errors import ConfigurationError
 from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
-from router.routing.budget import TOLERANCE
+from router.routing.budget import TOLERANCE, quick
 from router.routing.features import Features, features
-from router.routing.latency import is_quick, told_as_slow
+from router.routing.latency import told_as_slow
 from router.routing.overview import overview_asked
 from router.routing.rules import is_small_talk, small_talk_decision
 from router.routing.source_sets import SourceSet, source_sets
@@ -62,11 +62,11 @@ class LearnedPolicy:
 
     async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
         """Raises ConfigurationError when a source is of a kind that the model has not learned."""
-        if is_small_talk(query.text):
+        if not query.has_pictures and is_small_talk(query.text):
             return replace(small_talk_decision(self.name, sources), version=self.version)
         seen = features(query, probe)
         choices = self.choices(seen, sources, caller.max_cost, caller.max_latency_s)
-        slow = [source.name for source in sources if source not in _quick(sources, caller.max_latency_s)]
+        slow = [source.name for source in sources if source not in quick(sources, caller.max_latency_s)]
         too_slow = f"; {told_as_slow(slow, caller.max_latency_s)}" if slow and caller.max_latency_s is not None else ""
         if not choices:
             reason = "no source can be had" + ("" if caller.max_cost is None else f" for {caller.max_cost:g}")
@@ -86,7 +86,7 @@ class LearnedPolicy:
         unknown = sorted({source.kind for source in sources} - self._model.kinds)
         if unknown:
             raise ConfigurationError(f"the model of `learned` has not learned sources of kind {unknown[0]!r}", field="routing.policies")
-        price = _prices(_quick(sources, max_latency_s))
+        price = _prices(quick(sources, max_latency_s))
         chance = {kind: self._model.quality(kind, seen) for kind in price}
         choices = [
             Choice(kinds, 1.0 - math.prod(1.0 - chance[kind] for kind in kinds), sum(price[kind] for kind in kinds))
@@ -99,10 +99,6 @@ class LearnedPolicy:
         probability = self._model.quality(source.kind, seen)
         reasons = ", ".join(str(reason) for reason in self._model.reasons(source.kind, seen, REASONS))
         return Route(source.name, source.kind in best.kinds, probability, reasons, expected_quality=probability, cost=source.cost)
-
-
-def _quick(sources: Iterable[SourceProfile], max_latency_s: float | None) -> list[SourceProfile]:
-    return [source for source in sources if is_quick(source.latency.p90_s if source.latency else None, max_latency_s)]
 
 
 def _prices(sources: Iterable[SourceProfile]) -> Mapping[str, float]:

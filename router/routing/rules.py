@@ -65,7 +65,7 @@ class RulesPolicy:
     name = "rules"
 
     async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
-        if is_small_talk(query.text):
+        if not query.has_pictures and is_small_talk(query.text):
             return small_talk_decision(self.name, sources)
         seen = _Seen.of(query, probe)
         judged = [_JUDGES[source.kind](seen) for source in sources]

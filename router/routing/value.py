@@ -68,6 +68,9 @@ class ValueModel:
 
     def __init__(self, file: _File) -> None:
         self.version = file.version
+        sets = file.trained_on.get("sets", ())
+        self.trained_on_sets = tuple(map(str, sets)) if isinstance(sets, list | tuple) else ()
+        """Names of the data sets that it was trained on, as far as the file tells."""
         self._shapes = file.features
         self._kinds = file.kinds
 

@@ -83,13 +83,9 @@ class Adjacency:
         named = np.unique(after.state.mentions.of_left(touched)[1])
         about = np.unique(after.state.subjects.of_left(touched)[1])
         entities = np.union1d(named, about)
-        chunks = [touched, after.state.mentions.of_right(about)[1]]
-        for edges in (before, after):
-            state = edges.state
-            known = touched[touched < len(state.chunks)]
-            chunks += [edges.openings(entities[entities < len(state.entities)])[1], state.following[known], state.preceding[known]]
-        changed = np.unique(np.concatenate(chunks))
-        return replace(self, chunks=self.chunks.with_changed(changed[changed >= 0]), entities=self.entities.with_changed(entities))
+        opened = [edges.openings(entities[entities < len(edges.state.entities)])[1] for edges in (before, after)]
+        changed = np.unique(np.concatenate([touched, after.state.mentions.of_right(about)[1], *opened]))
+        return replace(self, chunks=self.chunks.with_changed(changed), entities=self.entities.with_changed(entities))
 
     def is_stale(self, edges: EdgeWeights) -> bool:
         """Whether so much is out of date that it should be made anew."""

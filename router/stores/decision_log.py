@@ -234,6 +234,9 @@ def _logged(caller: Caller, decision: RouteDecision, at: datetime, outcome: Outc
         cost=decision.cost,
         outcome=outcome,
         question=question,
+        experiment=decision.experiment,
+        arm=decision.arm,
+        shadows=decision.shadows,
     )
 
 

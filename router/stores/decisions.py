@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,7 +34,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from router.errors import InvalidInput, NotFound
 from router.stores.journal_schema import tables
 from router.stores.page_token import make_page_token, name_of_page_token
-from router.types import DecisionPage, Feedback, LoggedDecision, Outcome, SourceCode
+from router.types import DecisionPage, Feedback, LoggedDecision, Outcome, ShadowDecision, SourceCode
 
 Connections = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 MAX_PAGE_SIZE = 1000
@@ -43,6 +43,12 @@ _LIST = "/decisions"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _UPSERTS: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+def _one_call(table: Table) -> Any:
+    """That a row of the table belongs to a decision."""
+    return (decisions_table.c.tenant == table.c.tenant) & (decisions_table.c.request_id == table.c.request_id)
+
 
 decisions_table = Table(
     "decisions",
@@ -79,6 +85,18 @@ feedback_table = Table(
     PrimaryKeyConstraint("tenant", "request_id"),
     ForeignKeyConstraint(["tenant", "request_id"], ["decisions.tenant", "decisions.request_id"], ondelete="CASCADE"),
 )
+trials_table = Table(
+    "decision_trials",
+    tables,
+    Column("tenant", String(63), nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("experiment", Text, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("shadows", Text, nullable=False),  # JSON
+    PrimaryKeyConstraint("tenant", "request_id"),
+    ForeignKeyConstraint(["tenant", "request_id"], ["decisions.tenant", "decisions.request_id"], ondelete="CASCADE"),
+)
+"""Of the decisions that were part of an experiment or had shadows."""
 
 _SELECT = select(
     decisions_table,
@@ -87,7 +105,10 @@ _SELECT = select(
     feedback_table.c.corrected_answer,
     feedback_table.c.clicked_citations,
     feedback_table.c.correct_sources,
-).join_from(decisions_table, feedback_table, isouter=True)
+    trials_table.c.experiment,
+    trials_table.c.arm,
+    trials_table.c.shadows,
+).select_from(decisions_table.outerjoin(feedback_table, _one_call(feedback_table)).outerjoin(trials_table, _one_call(trials_table)))
 _FORGET = delete(decisions_table).where(
     decisions_table.c.tenant == bindparam("of_tenant"), decisions_table.c.request_id == bindparam("of_request")
 )
@@ -113,6 +134,7 @@ class DecisionStore:
         self._write = write
         self._upsert_decisions = _upsert(dialect, decisions_table, _KEPT)
         self._upsert_feedback = _upsert(dialect, feedback_table, {"tenant", "request_id"})
+        self._upsert_trials = _upsert(dialect, trials_table, {"tenant", "request_id"})
 
     async def put(self, entries: Sequence[Entry]) -> None:
         """Write decisions, each request id once. A new one takes the place of an earlier one of its id, whose feedback goes with it."""
@@ -121,6 +143,9 @@ class DecisionStore:
             if replaced := [{"of_tenant": entry.tenant, "of_request": entry.decision.request_id} for entry in entries if entry.is_new]:
                 await connection.execute(_FORGET, replaced)
             await connection.execute(self._upsert_decisions, [_decision_values(entry.tenant, entry.decision) for entry in entries])
+            tried = [entry for entry in entries if entry.decision.experiment or entry.decision.shadows]
+            if tried:
+                await connection.execute(self._upsert_trials, [_trial_values(entry.tenant, entry.decision) for entry in tried])
 
     async def get(self, tenant: str, request_id: str) -> LoggedDecision:
         """Raises NotFound (`UNKNOWN_REQUEST`)."""
@@ -153,6 +178,14 @@ class DecisionStore:
         rows = rows[:page_size]
         token = make_page_token(tenant, _LIST, f"{rows[-1].decided_at} {rows[-1].request_id}") if more else ""
         return DecisionPage(tuple(map(_to_decision, rows)), token)
+
+    async def judged(self, tenant: str, most: int) -> list[LoggedDecision]:
+        """Decisions with feedback whose question is kept, the newest first."""
+        statement = _SELECT.where(
+            decisions_table.c.tenant == tenant, feedback_table.c.given_at.is_not(None), decisions_table.c.question != json.dumps("")
+        ).order_by(decisions_table.c.decided_at.desc(), decisions_table.c.request_id)
+        async with self._read() as connection:
+            return list(map(_to_decision, await connection.execute(statement.limit(most))))
 
     async def tenants(self) -> list[str]:
         """Every tenant that has decisions."""
@@ -203,6 +236,16 @@ def _decision_values(tenant: str, decision: LoggedDecision) -> dict[str, Any]:
     }
 
 
+def _trial_values(tenant: str, decision: LoggedDecision) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "request_id": decision.request_id,
+        "experiment": decision.experiment,
+        "arm": decision.arm,
+        "shadows": json.dumps([asdict(shadow) for shadow in decision.shadows]),
+    }
+
+
 def _feedback_values(tenant: str, request_id: str, feedback: Feedback) -> dict[str, Any]:
     return {
         "tenant": tenant,
@@ -230,6 +273,11 @@ def _to_decision(row: Any) -> LoggedDecision:
         outcome=_to_outcome(row),
         question=json.loads(row.question),
         feedback=_to_feedback(row),
+        experiment=row.experiment or "",
+        arm=row.arm or "",
+        shadows=tuple(
+            ShadowDecision(shadow["policy"], shadow["version"], tuple(shadow["chosen"])) for shadow in json.loads(row.shadows or "[]")
+        ),
     )
 
 

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 MIN_HUB = 10
 """An entity in this many passages is never a hub, however small the corpus."""
 MAX_SUBJECT_CHUNKS = 8
-"""A document is linked by its first passages when its title is mentioned; the others are reached along the document."""
+"""A document is linked by its first passages when its title is mentioned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,6 @@ class EdgeWeights:
             (source, entity + self._first_entity, self.entity_weight(entity)),
             self._to_subjects(chunks, names[opens], named[opens]),
             self._from_mentions(chunks, about),
-            self._to_neighbours(chunks, state.following),
-            self._to_neighbours(chunks, state.preceding),
         )
 
     def of_entities(self, entities: Numbers) -> Edges:
@@ -140,11 +138,6 @@ class EdgeWeights:
         document = self.state.document
         other = document[chunks[source]] != document[target]
         return source[other], target[other], weight[other]
-
-    def _to_neighbours(self, chunks: Numbers, neighbour: Numbers) -> _Rows:
-        target = neighbour[chunks]
-        source = np.flatnonzero((target >= 0) & self.state.chunks.alive[target])
-        return source, target[source], np.full(len(source), self._settings.neighbour_edge_weight, dtype=np.float64)
 
     def of_facts(self, entities: Numbers) -> Edges:
         """Edges of entities along structured facts and aliases; several facts between two entities add up."""

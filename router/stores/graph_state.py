@@ -47,9 +47,6 @@ class GraphState:
     ordinal: Numbers = field(default_factory=_numbers)
     id_order: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
     """The first 8 bytes of a chunk's id, which order as ids do."""
-    following: Numbers = field(default_factory=_numbers)
-    """The next chunk of the document; -1: none."""
-    preceding: Numbers = field(default_factory=_numbers)
 
     touching: Numbers = field(default_factory=_numbers)
     """Of an entity: chunks that mention it or are about it."""
@@ -188,7 +185,7 @@ class GraphState:
             numbers.append(number)
             document.append(numbers[0])
         more = _numbers(len(entities) - entity_count)
-        later = replace(
+        return replace(
             self,
             chunks=all_chunks,
             touched=np.union1d(self.touched, np.arange(chunk_count, len(all_chunks))),
@@ -196,8 +193,6 @@ class GraphState:
             document=_extended(self.document, document),
             ordinal=_extended(self.ordinal, [chunk.ordinal for chunk in fresh]),
             id_order=np.concatenate([self.id_order, np.array([_id_order(chunk.id) for chunk in fresh], dtype=np.uint64)]),
-            following=_extended(self.following, [-1] * len(fresh)),
-            preceding=_extended(self.preceding, [-1] * len(fresh)),
             touching=np.concatenate([self.touching, more]),
             mentioning=np.concatenate([self.mentioning, more]),
             subject_of=np.concatenate([self.subject_of, more]),
@@ -206,19 +201,6 @@ class GraphState:
             aliases=np.concatenate([self.aliases, more]),
             aliased=np.concatenate([self.aliased, more]),
         )
-        later._line_up({chunk.document_id for chunk in fresh})
-        return later
-
-    def _line_up(self, documents: Iterable[str]) -> None:
-        """Tell the living chunks of some documents which one follows (in the arrays of a version that nobody has seen yet)."""
-        numbers = np.array([number for document in documents for number in self._chunks_of[document]], dtype=np.int32)
-        numbers = numbers[self.chunks.alive[numbers]]
-        numbers = numbers[np.lexsort((self.id_order[numbers], self.ordinal[numbers], self.document[numbers]))]
-        self.following[numbers] = self.preceding[numbers] = -1
-        one, other = numbers[:-1], numbers[1:]
-        same = self.document[one] == self.document[other]
-        self.following[one[same]] = other[same]
-        self.preceding[other[same]] = one[same]
 
     def _with_links(self, mentions: Sequence[Mention], subjects: Sequence[Subject]) -> GraphState:
         spans = _table(

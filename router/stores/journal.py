@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Table, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import Column, Select, Table, bindparam, delete, exists, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -35,6 +35,8 @@ from router.stores.journal_schema import (
     chunks_table,
     document_values,
     documents_table,
+    picture_values,
+    pictures_table,
     schema_table,
     tables,
     to_chunk,
@@ -43,7 +45,7 @@ from router.stores.journal_schema import (
 )
 from router.stores.page_token import make_page_token, name_of_page_token
 from router.stores.statements import StatementStore
-from router.types import Chunk, Span
+from router.types import Chunk, Picture, Span
 
 MAX_PAGE_SIZE = 1000
 _UNFINISHED = (DocumentState.DURABLE.value, DELETING)
@@ -64,6 +66,7 @@ _MARK_SEARCHABLE = (
     )
     .values(state=DocumentState.SEARCHABLE.value, stale=False)
 )
+_PASSAGE_IS_THERE = exists().where(chunks_table.c.tenant == pictures_table.c.tenant, chunks_table.c.id == pictures_table.c.chunk_id)
 _UPSERTS: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -78,6 +81,7 @@ class Journal:
         self.decisions = DecisionStore(self._read, self._write, engine.dialect.name)
         """What calls decided, and the feedback on it."""
         self._upsert_documents = _upsert_documents(engine.dialect.name)
+        self._insert_pictures = _UPSERTS[engine.dialect.name](pictures_table).on_conflict_do_nothing()
         self._one_writer = asyncio.Lock()  # SQLite has one; waiting here costs less than its busy handler
         self._waiting: list[_Put] = []
         self._committer: asyncio.Task[None] | None = None
@@ -140,6 +144,14 @@ class Journal:
         await connection.execute(_DELETE_CHUNKS, [{"of_tenant": tenant, "of_document": document.id} for tenant, document in documents])
         if chunks := [chunk_values(tenant, chunk) for tenant, document in documents for chunk in document.chunks]:
             await connection.execute(insert(chunks_table), chunks)
+        pictures = [
+            picture_values(tenant, chunk, chunk.picture)
+            for tenant, document in documents
+            for chunk in document.chunks
+            if chunk.picture is not None
+        ]
+        if pictures:
+            await connection.execute(self._insert_pictures, pictures)
 
     async def mark_searchable(self, tenant: str, revisions: Mapping[str, int]) -> None:
         """Say that the other stores hold these revisions (document id -> revision); a document that has moved on is left alone."""
@@ -185,7 +197,33 @@ class Journal:
                 delete(documents_table).where(*_at_revision(tenant, document_id, revision), documents_table.c.state == DELETING)
             )
 
+    async def forget_pictures(self, tenant: str, chunk_ids: Collection[str]) -> None:
+        """Forget pictures of passages that are gone, once their files have been seen to."""
+        async with self._write() as connection:
+            await connection.execute(
+                delete(pictures_table).where(pictures_table.c.tenant == tenant, pictures_table.c.chunk_id.in_(chunk_ids))
+            )
+
     # --- reading ----------------------------------------------------------------------------------------------------
+
+    async def picture(self, tenant: str, picture_id: str) -> Picture | None:
+        """A picture of some passage of the tenant; None when no passage has it."""
+        statement = select(pictures_table).where(pictures_table.c.tenant == tenant, pictures_table.c.id == picture_id, _PASSAGE_IS_THERE)
+        async with self._read() as connection:
+            row = (await connection.execute(statement.limit(1))).first()
+        return None if row is None else Picture(row.id, row.mime_type, row.width, row.height)
+
+    async def left_pictures(self, tenant: str, document_id: str) -> dict[str, str]:
+        """Pictures of a document's passages that are gone: chunk id -> picture id."""
+        where = _of_document(pictures_table.c.document_id, tenant, document_id)
+        async with self._read() as connection:
+            rows = await connection.execute(select(pictures_table).where(*where, ~_PASSAGE_IS_THERE))
+            return {row.chunk_id: row.id for row in rows}
+
+    async def picture_ids(self, tenant: str) -> set[str]:
+        """Every picture whose file may be in the store, also those of passages that are gone."""
+        async with self._read() as connection:
+            return set((await connection.execute(select(pictures_table.c.id).where(pictures_table.c.tenant == tenant))).scalars())
 
     async def chunks(self, tenant: str, ids: Collection[str]) -> dict[str, Chunk]:
         wanted = iter(set(ids))
@@ -226,10 +264,19 @@ class Journal:
 
         Each part is read by itself, so a long iteration blocks no writer; what is put meanwhile may be missed.
         """
+        async for some in self._chunks_in_parts(tenant, SELECT_CHUNKS):
+            yield some
+
+    async def picture_chunks(self, tenant: str) -> AsyncIterator[Sequence[Chunk]]:
+        """As `all_chunks`, those that are a picture's."""
+        async for some in self._chunks_in_parts(tenant, SELECT_CHUNKS.where(pictures_table.c.id.is_not(None))):
+            yield some
+
+    async def _chunks_in_parts(self, tenant: str, chunks: Select[Any]) -> AsyncIterator[Sequence[Chunk]]:
         after = ("", -1)
         order = (chunks_table.c.document_id, chunks_table.c.ordinal)
         while True:
-            statement = SELECT_CHUNKS.where(chunks_table.c.tenant == tenant, tuple_(*order) > tuple_(*after)).order_by(*order)
+            statement = chunks.where(chunks_table.c.tenant == tenant, tuple_(*order) > tuple_(*after)).order_by(*order)
             async with self._read() as connection:
                 some = [to_chunk(row) for row in await connection.execute(statement.limit(_CHUNKS_PER_READ))]
             if not some:

@@ -22,11 +22,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     select,
 )
 
 from router.stores.documents import DocumentRecord, DocumentState, Failure, NewDocument, Standing
-from router.types import Chunk, Metadata, Span
+from router.types import Chunk, Metadata, Picture, Span
 
 SCHEMA_VERSION = 1
 DELETING = "deleting"
@@ -73,6 +74,23 @@ chunks_table = Table(
     ForeignKeyConstraint(["tenant", "document_id"], ["documents.tenant", "documents.id"], ondelete="CASCADE"),
 )
 
+pictures_table = Table(
+    "pictures",
+    tables,
+    Column("tenant", String(63), nullable=False),
+    Column("chunk_id", String(32), nullable=False),
+    Column("document_id", String(32), nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("mime_type", Text, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    PrimaryKeyConstraint("tenant", "chunk_id"),
+    # Not of the chunk: a row outlives its passage until the picture's file has been seen to.
+    ForeignKeyConstraint(["tenant", "document_id"], ["documents.tenant", "documents.id"], ondelete="CASCADE"),
+    Index("pictures_by_document", "tenant", "document_id"),
+    Index("pictures_by_id", "tenant", "id"),
+)
+
 
 RECORD_COLUMNS = [
     documents_table.c[name]
@@ -97,7 +115,15 @@ SELECT_CHUNKS: Select[Any] = select(
     documents_table.c.collection,
     documents_table.c.title,
     documents_table.c.metadata,
-).join_from(chunks_table, documents_table)
+    pictures_table.c.id.label("picture_id"),
+    pictures_table.c.mime_type.label("picture_type"),
+    pictures_table.c.width,
+    pictures_table.c.height,
+).select_from(
+    chunks_table.join(documents_table).outerjoin(
+        pictures_table, and_(pictures_table.c.tenant == chunks_table.c.tenant, pictures_table.c.chunk_id == chunks_table.c.id)
+    )
+)
 
 
 def document_values(tenant: str, document: NewDocument) -> dict[str, Any]:
@@ -134,6 +160,18 @@ def chunk_values(tenant: str, chunk: Chunk) -> dict[str, Any]:
     }
 
 
+def picture_values(tenant: str, chunk: Chunk, picture: Picture) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "chunk_id": chunk.id,
+        "document_id": chunk.document_id,
+        "id": picture.id,
+        "mime_type": picture.mime_type,
+        "width": picture.width,
+        "height": picture.height,
+    }
+
+
 def to_chunk(row: Any) -> Chunk:
     return Chunk(
         id=row.id,
@@ -146,6 +184,7 @@ def to_chunk(row: Any) -> Chunk:
         span=Span(row.span_start, row.span_end),
         metadata=_to_metadata(row.metadata),
         document_name=row.document_name,
+        picture=None if row.picture_id is None else Picture(row.picture_id, row.picture_type, row.width, row.height),
     )
 
 

@@ -41,8 +41,7 @@ class GraphSnapshot:
         among the passages about that subject;
       - passage to a mentioned entity: `entity_edge_weight` x idf;
       - entity to entity, for each structured fact: `entity_edge_weight` x the smaller idf of the two among the facts;
-      - alias to entity, for each fact `ALIAS` of a text: `alias_edge_weight`, shared among the facts that leave the alias;
-      - passage to the next one of its document: `neighbour_edge_weight`.
+      - alias to entity, for each fact `ALIAS` of a text: `alias_edge_weight`, shared among the facts that leave the alias.
     idf is log((N + 1) / n) / log(N + 1), so that it lies between almost 0 (everywhere) and 1 (once); hubs are left out.
     """
 

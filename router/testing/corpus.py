@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from router.corpus.base import Acknowledgement, CorpusStats, DocumentPage, DocumentRecord, DocumentState, Failure, Upload
 from router.errors import InvalidInput, NotFound
 from router.filters import check_metadata
-from router.types import Notice
+from router.types import Notice, Picture
 
 MAX_PAGE_SIZE = 1000
 
@@ -21,6 +21,8 @@ class InMemoryCorpus:
         self._documents: dict[tuple[str, str], tuple[DocumentRecord, str]] = {}
         self.notices: tuple[Notice, ...] = ()
         """What `stats` says is down."""
+        self.pictures: dict[tuple[str, str], tuple[Picture, bytes]] = {}
+        """By tenant and id; put here by whoever wants some."""
         self.taken = 0
         """Uploads read so far."""
 
@@ -67,6 +69,11 @@ class InMemoryCorpus:
         if (tenant, document_id) not in self._documents:
             raise NotFound(f"there is no document {document_id!r}", field="document_id")
         return self._documents[tenant, document_id]
+
+    async def picture(self, tenant: str, picture_id: str) -> tuple[Picture, bytes]:
+        if (tenant, picture_id) not in self.pictures:
+            raise NotFound(f"there is no picture {picture_id!r}", field="picture_id")
+        return self.pictures[tenant, picture_id]
 
     async def list(self, tenant: str, *, page_size: int = 100, page_token: str = "", collection: str = "") -> DocumentPage:
         if not 1 <= page_size <= MAX_PAGE_SIZE:

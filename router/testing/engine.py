@@ -20,7 +20,9 @@ from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.follow_up import FollowUps
 from router.retrieval.probe import Prober
 from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile
+from router.routing.experiment import Experiment
 from router.routing.latency import Latencies
+from router.routing.shadow import Shadows
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.stores.vectors import PassageVectors
@@ -30,7 +32,8 @@ from router.types import Caller, Citation, Evidence, Notice, Query, Retrieval, R
 class BlindProber(Prober):
     """Sees nothing, and needs no model and no store for it."""
 
-    def __init__(self) -> None: ...
+    def __init__(self) -> None:
+        self._pictures = None
 
     async def probe(self, query: Query, caller: Caller, watch: Stopwatch) -> Probe:
         with watch.stage("embed"):
@@ -130,6 +133,8 @@ def small_engine(
     query_filters: Sequence[QueryFilter] = (),
     output_filters: Sequence[OutputFilter] = (),
     latencies: Latencies | None = None,
+    experiment: Experiment | None = None,
+    shadows: Shadows | None = None,
 ) -> Engine:
     """An engine over these sources. Its chain is the first policy; by default one that chooses every source. It corrects nothing."""
     policies = policies or (TablePolicy("all", dict.fromkeys(retrievers, 1.0)),)
@@ -153,4 +158,6 @@ def small_engine(
         output_filters=output_filters,
         observer=observer,
         latencies=latencies,
+        experiment=experiment,
+        shadows=shadows,
     )

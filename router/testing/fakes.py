@@ -13,7 +13,7 @@ from router.errors import StoreUnavailable
 from router.filters import matches
 from router.models.base import Recognised, RecognisedName, RecognisedRelation
 from router.stores.base import GraphBatch, GraphContent, GraphNodeChunk, Scored, Subject
-from router.types import NO_FILTER, Chunk, Entity, Fact, Filter, Matrix, Mention, Span, Vector
+from router.types import NO_FILTER, Chunk, Entity, Fact, Filter, Matrix, Mention, Pixels, Span, Vector
 
 
 class Switch:
@@ -159,6 +159,28 @@ class HashEmbedder:
         if length == 0:  # no words, or words that cancel out
             vector[0] = length = 1
         return vector / np.float32(length)
+
+
+class ColourEncoder:
+    """A PictureEmbedder by colours: the histogram of 4 x 4 x 4 colours, turned into the embedder's space by a fixed random matrix."""
+
+    def __init__(self, dimension: int = 64) -> None:
+        self.dimension = dimension
+        self._projection = np.random.default_rng(7).standard_normal((64, dimension)).astype(np.float32)
+        self.embedded = 0
+        """Pictures embedded so far."""
+
+    async def embed(self, pictures: Sequence[Pixels]) -> Matrix:
+        self.embedded += len(pictures)
+        return np.array([self._vector(pixels) for pixels in pictures], dtype=np.float32).reshape(len(pictures), -1)
+
+    async def aclose(self) -> None:
+        pass
+
+    def _vector(self, pixels: Pixels) -> Vector:
+        cells = (pixels // 64).reshape(-1, 3) @ np.array([16, 4, 1])
+        vector = np.bincount(cells, minlength=64).astype(np.float32) @ self._projection
+        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
 _NAME = re.compile(r"\b[A-Z]\w+(?: [A-Z]\w+)*")

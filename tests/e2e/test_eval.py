@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
+from router.cli.main import app as command
 from router.errors import Conflict
 from router.experiments.cli import app
+from router.routing.versions import PolicyVersions
+from tests.unit.routing.weights import sure_of
 
 ORIGINS = {"q1": "text", "q2": "text", "q3": "films", "q4": "films"}
 PASSAGES = [
@@ -139,3 +143,49 @@ def test_a_set_of_labels_is_scored_without_a_corpus(tmp_path, monkeypatch) -> No
     assert "quality" not in runs["rules"]
     assert found["oracle"]["utility"] == 2.5
     assert found["pareto"] == []
+
+
+def test_two_versions_are_compared_by_what_their_choices_were_measured_to_be_worth(folder, tmp_path, monkeypatch, request) -> None:
+    monkeypatch.setenv("ROUTER_DATA_DIR", str(tmp_path / "data"))
+    versions = PolicyVersions(tmp_path / "data")
+    versions.add("graph", sure_of("graph", "graph"))
+    versions.add("vector", sure_of("vector", "vector", sets=["small"]))
+    tables = tmp_path / "tables"
+    # The command sets logging up for a process of its own.
+    monkeypatch.setattr(
+        "router.cli.learning.configure_logging", lambda _: structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    )
+    request.addfinalizer(structlog.reset_defaults)
+
+    def compared(version: str, against: str) -> dict:
+        arguments = ["policy", "compare", version, against, str(folder), "--tables", str(tables), "--json"]
+        done = CliRunner().invoke(command, arguments)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)["comparison"]
+
+    found = compared("graph", "vector")
+    # Of the four questions the graph carries all, and the passages those two that are about them.
+    assert (found["mean"], found["questions"]) == (pytest.approx(0.5), 4)
+    assert found["doubts"] == ["4 questions are too few to tell: at least 50"]
+    assert versions.comparison("graph") is not None
+    written = (tables / "small.parquet").stat().st_mtime_ns
+    turned = compared("vector", "graph")
+    assert turned["mean"] == pytest.approx(-0.5)
+    assert turned["doubts"][1:] == ["version 'vector' was trained on small"]
+    assert (tables / "small.parquet").stat().st_mtime_ns == written
+
+
+def test_knn_learns_from_another_set_whose_sources_are_asked_first(folder, tmp_path) -> None:
+    training = tmp_path / "training"
+    training.mkdir()
+    (training / "corpus.jsonl").write_text("\n".join(map(json.dumps, PASSAGES)))
+    (training / "queries.jsonl").write_text("\n".join(map(json.dumps, QUERIES[:2])))
+    out = tmp_path / "out.json"
+    arguments = ["routing", str(folder), "--policy", "learned", "--peer", "knn", "--train", str(training), "--json", str(out)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    runs = {one["name"]: one for one in json.loads(out.read_text())["runs"]}
+    assert runs["knn"]["metrics"]["could_not_decide"] == 0
+    assert sum(runs["knn"]["chosen"].values()) == 4
+    untrained = CliRunner().invoke(app, ["routing", str(folder), "--peer", "knn"])
+    assert "name a data set with --train" in str(untrained.exception)

@@ -24,7 +24,7 @@ from router.stores.decision_log import DecisionLog
 from router.stores.journal import open_journal
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, small_engine
-from router.types import Evidence, EvidenceKind, PathStep, Provenance, Span
+from router.types import Evidence, EvidenceKind, PathStep, Picture, Provenance, Span
 
 PASSAGE = Evidence(
     id="chunk-1",
@@ -39,6 +39,7 @@ PASSAGE = Evidence(
     metadata={"year": 2024, "tags": ("light", "harbour"), "ratio": 0.5, "draft": False, "author": "Ada"},
     recorded=True,
     shares={"vector": 0.75, "graph": 0.25},
+    picture=Picture("ab", "image/png", 4, 3, b"a small JPEG"),
 )
 
 

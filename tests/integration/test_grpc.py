@@ -22,10 +22,11 @@ from router.pb import router_service_pb2 as router_pb
 from router.pb import types_pb2 as pb
 from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
+from router.routing.experiment import Arm, Experiment
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, TablePolicy, small_engine
 from router.testing.fakes import HashEmbedder
-from router.types import Caller, Evidence, Notice, Query, Route, RouteDecision
+from router.types import Caller, Evidence, Notice, Picture, Query, Route, RouteDecision
 from tests.integration.grpc_service import PASSAGE, SmallApp, collected, failed, running
 from tests.unit.api.filled import unset_fields
 
@@ -67,7 +68,9 @@ class AskingOn:
 def full_app() -> SmallApp:
     retrievers = {"vector": ListRetriever([PASSAGE]), "graph": ListRetriever([replace(PASSAGE, id="chunk-2")], degraded="12 s old")}
     policies = [FullPolicy(), LostPolicy(), TablePolicy("table", {"vector": 1.0})]
-    return SmallApp(engine=small_engine(retrievers, policies=policies, corrector=Corrector(Doubting(), [AskingOn()], turns=1)))
+    experiment = Experiment("trial", [Arm("full", 1.0, FullPolicy())])
+    corrector = Corrector(Doubting(), [AskingOn()], turns=1)
+    return SmallApp(engine=small_engine(retrievers, policies=policies, corrector=corrector, experiment=experiment))
 
 
 async def test_replies_set_every_field_of_their_messages() -> None:
@@ -78,12 +81,15 @@ async def test_replies_set_every_field_of_their_messages() -> None:
         unestimated = {f"alternatives.routes.{name}" for name in ("expected_quality", "cost", "latency_ms", "latency_p90_ms", "selected")}
         unestimated |= {f"alternatives.{name}" for name in ("version", "features", "expected_latency_ms", "expected_latency_p90_ms")}
         unestimated |= {"alternatives.routes.probability"}
+        # The decision of the chain has no key to assign.
+        unestimated |= {f"{place}.{name}" for place in ("decision", "alternatives") for name in ("experiment", "arm")}
         assert set(unset_fields(route)) <= unestimated
-        retrieved = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION))
+        options = pb.RetrievalOptions(experiment_key="ada")
+        retrieved = await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION, options=options))
         assert set(unset_fields(retrieved)) <= healthy | {"warnings"}
-        answer = await service.router.Answer(router_pb.AnswerRequest(query=QUESTION))
+        answer = await service.router.Answer(router_pb.AnswerRequest(query=QUESTION, options=options))
         assert set(unset_fields(answer)) <= healthy
-        async for event in service.router.StreamAnswer(router_pb.StreamAnswerRequest(query=QUESTION)):
+        async for event in service.router.StreamAnswer(router_pb.StreamAnswerRequest(query=QUESTION, options=options)):
             assert set(unset_fields(event)) <= healthy
         policies = await service.policies.ListPolicies(policy_pb.ListPoliciesRequest())
         assert set(unset_fields(policies)) == {"policies.chain_position"}  # `all` is not part of the chain
@@ -208,6 +214,18 @@ async def test_documents_live_and_die() -> None:
         assert (dict(stats.documents), stats.chunk_count, stats.vector_count) == ({"searchable": 2}, 2, 2)
 
 
+async def test_a_picture_comes_with_its_file() -> None:
+    corpus = InMemoryCorpus()
+    corpus.pictures["default", "ab"] = Picture("ab", "image/png", 4, 3, b"small"), b"the file"
+    corpus.pictures["other", "cd"] = Picture("cd", "image/png", 4, 3, b"small"), b"of another tenant"
+    async with running(SmallApp(corpus=corpus)) as service:
+        shown = await service.corpus.GetPicture(corpus_pb.GetPictureRequest(picture_id="ab"))
+        assert set(unset_fields(shown)) == set()
+        assert (shown.data, shown.picture.width, shown.picture.height) == (b"the file", 4, 3)
+        failure = await failed(service.corpus.GetPicture(corpus_pb.GetPictureRequest(picture_id="cd")))
+    assert failure.code is NOT_FOUND
+
+
 async def test_stats_tell_what_is_down() -> None:
     corpus = InMemoryCorpus()
     corpus.notices = (Notice("GRAPH_DOWN", "start it"),)
@@ -241,6 +259,9 @@ WRONG_QUERIES = [
     (pb.Query(parts=[pb.Part(text="x")] * 17), INVALID, "query.parts"),
     (pb.Query(parts=[pb.Part(image=pb.Image(data=b"x", mime_type="image/png"))]), UNIMPLEMENTED, "query.parts[0]"),
     (pb.Query(parts=[pb.Part(image_uri="http://x/y.png")]), UNIMPLEMENTED, "query.parts[0]"),
+    (pb.Query(parts=[pb.Part(image=pb.Image())]), INVALID, "query.parts[0].image.data"),
+    (pb.Query(parts=[pb.Part(image_uri=" ")]), INVALID, "query.parts[0].image_uri"),
+    (pb.Query(parts=[pb.Part(image=pb.Image(data=b"x"))] * 5), INVALID, "query.parts"),
     (_query(history=[pb.Turn(text="a")]), INVALID, "query.history[0].role"),
     (_query(history=[pb.Turn(role=9, text="a")]), INVALID, "query.history[0].role"),
     (_query(history=[pb.Turn(role=pb.ROLE_USER, text="x" * 32_001)]), INVALID, "query.history[0].text"),
@@ -276,6 +297,7 @@ WRONG_OPTIONS = [
     (pb.RetrievalOptions(max_latency_ms=-1), "options.max_latency_ms"),
     (pb.RetrievalOptions(max_latency_ms=float("nan")), "options.max_latency_ms"),
     (pb.RetrievalOptions(max_latency_ms=1, sources=["vector"]), "options.max_latency_ms"),
+    (pb.RetrievalOptions(experiment_key="x" * 257), "options.experiment_key"),
 ]
 
 GOOD, BAD = policy_pb.VERDICT_HELPFUL, policy_pb.VERDICT_NOT_HELPFUL
@@ -308,6 +330,8 @@ WRONG_CALLS: list[tuple[str, str, Any, grpc.StatusCode, str | None]] = [
     ("corpus", "DeleteDocument", corpus_pb.DeleteDocumentRequest(document_id="no such"), NOT_FOUND, "document_id"),
     ("corpus", "GetDocument", corpus_pb.GetDocumentRequest(), INVALID, "document_id"),
     ("corpus", "GetDocument", corpus_pb.GetDocumentRequest(document_id="no such"), NOT_FOUND, "document_id"),
+    ("corpus", "GetPicture", corpus_pb.GetPictureRequest(), INVALID, "picture_id"),
+    ("corpus", "GetPicture", corpus_pb.GetPictureRequest(picture_id="no such"), NOT_FOUND, "picture_id"),
     ("corpus", "ListDocuments", corpus_pb.ListDocumentsRequest(page_size=-1), INVALID, "page_size"),
     ("corpus", "ListDocuments", corpus_pb.ListDocumentsRequest(page_size=1001), INVALID, "page_size"),
     ("corpus", "ListDocuments", corpus_pb.ListDocumentsRequest(page_token="not ours"), INVALID, "page_token"),
@@ -324,8 +348,6 @@ NEVER_WRONG = {
     "RouteRequest.all_policies",
     "RetrievalOptions.no_log",
     "Condition.exists",
-    "Part.image",  # the part is named: pictures are not embedded in this release
-    "Part.image_uri",
 }
 
 

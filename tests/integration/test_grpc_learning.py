@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -14,8 +15,10 @@ from router.pb import router_service_pb2 as router_pb
 from router.pb import types_pb2 as pb
 from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
+from router.routing.experiment import Arm, Experiment
+from router.routing.shadow import Shadows
 from router.settings import LearningSettings, Settings
-from router.testing.engine import ListRetriever, StuckGenerator, small_engine
+from router.testing.engine import ListRetriever, StuckGenerator, TablePolicy, small_engine
 from router.types import Caller, Query, Route, RouteDecision
 from tests.integration.grpc_service import PASSAGE, Service, SmallApp, failed, running
 from tests.unit.api.filled import unset_fields
@@ -38,9 +41,10 @@ class DrawingPolicy:
         return RouteDecision(self.name, routes, "drawn", version="v7", propensity=0.5, features={"names": 2.0})
 
 
-def app(**learning: Any) -> SmallApp:
+def app(*, experiment: Experiment | None = None, shadows: Shadows | None = None, **learning: Any) -> SmallApp:
     retrievers = {"vector": ListRetriever([PASSAGE]), "graph": ListRetriever(degraded="12 s old"), "web": ListRetriever()}
-    return SmallApp(engine=small_engine(retrievers, policies=[DrawingPolicy()]), settings=Settings(learning=LearningSettings(**learning)))
+    engine = small_engine(retrievers, policies=[DrawingPolicy()], experiment=experiment, shadows=shadows)
+    return SmallApp(engine=engine, settings=Settings(learning=LearningSettings(**learning)))
 
 
 def bearer(key: str) -> tuple[tuple[str, str], ...]:
@@ -56,8 +60,10 @@ async def logged(service: Service, **arguments: Any) -> list[policy_pb.LoggedDec
 
 
 async def test_every_field_of_a_logged_decision_is_set() -> None:
-    async with running(app(log_questions=True)) as service:
-        reply = await service.router.Answer(ANSWER)
+    shadows, experiment = Shadows({"drawing": DrawingPolicy()}), Experiment("trial", [Arm("drawn", 1.0, DrawingPolicy())])
+    async with running(app(log_questions=True, shadows=shadows, experiment=experiment)) as service:
+        reply = await service.router.Answer(router_pb.AnswerRequest(query=QUESTION, options=pb.RetrievalOptions(experiment_key="ada")))
+        await shadows.settle()
         feedback = policy_pb.RecordFeedbackRequest(
             request_id=reply.request_id,
             verdict=policy_pb.VERDICT_NOT_HELPFUL,
@@ -74,6 +80,8 @@ async def test_every_field_of_a_logged_decision_is_set() -> None:
     assert (decision.outcome.evidence_count, decision.outcome.found) == (1, True)
     assert dict(decision.outcome.sources) == {"vector": pb.SOURCE_CODE_OK, "graph": pb.SOURCE_CODE_DEGRADED}
     assert decision.question == "Who keeps the secret lantern?"
+    assert (decision.experiment, decision.arm) == ("trial", "drawn")
+    assert list(decision.shadows) == [policy_pb.ShadowDecision(policy="drawing", version="v7", chosen=["vector", "graph"])]
     assert decision.feedback == policy_pb.Feedback(
         verdict=policy_pb.VERDICT_NOT_HELPFUL, corrected_answer="Bob keeps it.", clicked_citations=[1], correct_sources=["web", "graph"]
     )
@@ -207,3 +215,73 @@ async def test_pages_bring_every_decision_once_in_order(size: int) -> None:
             if not (token := page.next_page_token):
                 break
     assert found == [f"r{number}" for number in range(5)]
+
+
+async def test_a_key_meets_its_arm_each_time_and_a_call_without_one_the_chain() -> None:
+    arms = [Arm(name, 0.5, TablePolicy(name, {name: 1.0})) for name in ("vector", "web")]
+    experiment = Experiment("trial", arms)
+    key_of = {experiment.arm("default", f"user-{number}").name: f"user-{number}" for number in range(20)}
+    assert len(key_of) == 2
+    async with running(app(experiment=experiment)) as service:
+
+        async def retrieved(identity: str, **options: Any) -> router_pb.RetrieveResponse:
+            request = router_pb.RetrieveRequest(query=QUESTION, options=pb.RetrievalOptions(**options))
+            return await service.router.Retrieve(request, metadata=request_id(identity))
+
+        for arm, key in key_of.items():
+            for turn in range(3):
+                reply = await retrieved(f"{arm}-{turn}", experiment_key=key)
+                assert (reply.decision.policy, reply.decision.experiment, reply.decision.arm) == (arm, "trial", arm)
+        key = key_of["web"]
+        for identity, options in (
+            ("no-key", {}),
+            ("named-policy", {"policy": "drawing", "experiment_key": key}),
+            ("named-sources", {"sources": ["graph"], "experiment_key": key}),
+        ):
+            reply = await retrieved(identity, **options)
+            assert (reply.decision.experiment, reply.decision.arm) == ("", "")
+        failure = await failed(retrieved("long", experiment_key="x" * 257))
+        assert (failure.code, failure.field) == (grpc.StatusCode.INVALID_ARGUMENT, "options.experiment_key")
+        decisions = {decision.request_id: decision for decision in await logged(service)}
+    assert {decisions[f"{arm}-{turn}"].arm for arm in key_of for turn in range(3)} == {"vector", "web"}
+    assert [decisions["web-0"].propensity, decisions["no-key"].propensity] == [1.0, 0.5]
+    assert {decisions[name].arm for name in ("no-key", "named-policy", "named-sources")} == {""}
+
+
+async def test_shadows_decide_on_what_a_policy_decided_and_on_nothing_else() -> None:
+    shadows = Shadows({"table": TablePolicy("table", {"web": 1.0})})
+    async with running(app(shadows=shadows)) as service:
+        for identity, options in (("seen", pb.RetrievalOptions()), ("as-asked", pb.RetrievalOptions(sources=["graph"])), ("none", NO_LOG)):
+            await service.router.Retrieve(router_pb.RetrieveRequest(query=QUESTION, options=options), metadata=request_id(identity))
+        stream = service.router.StreamAnswer(router_pb.StreamAnswerRequest(query=QUESTION), metadata=request_id("stream"))
+        assert [event async for event in stream][-1].HasField("final")
+        await logged(service)  # what is written before a shadow has decided gets its shadow all the same
+        await shadows.settle()
+        decisions = {decision.request_id: decision for decision in await logged(service)}
+    assert decisions.keys() == {"seen", "as-asked", "stream"}
+    assert {name: [tuple(one.chosen) for one in decision.shadows] for name, decision in decisions.items()} == {
+        "seen": [("web",)],
+        "as-asked": [],
+        "stream": [("web",)],
+    }
+    assert decisions["stream"].outcome.found
+
+
+async def test_a_shadow_that_comes_late_leaves_the_feedback() -> None:
+    class Late(TablePolicy):
+        async def decide(self, query: Query, probe: Probe, sources: tuple[SourceProfile, ...], caller: Caller) -> RouteDecision:
+            await let.wait()
+            return await super().decide(query, probe, sources, caller)
+
+    let = asyncio.Event()
+    shadows = Shadows({"late": Late("late", {"web": 1.0})})
+    async with running(app(shadows=shadows)) as service:
+        reply = await service.router.Answer(ANSWER)
+        await service.policies.RecordFeedback(policy_pb.RecordFeedbackRequest(request_id=reply.request_id, helpful=True))
+        (before,) = await logged(service)
+        let.set()
+        await shadows.settle()
+        (after,) = await logged(service)
+    assert (list(before.shadows), after.shadows[0].policy) == ([], "late")
+    assert (after.feedback, after.decided_at) == (before.feedback, before.decided_at)
+    assert after.feedback.verdict == policy_pb.VERDICT_HELPFUL

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 import yaml
 
@@ -15,6 +16,7 @@ from router.corpus.load import format_of, load
 from router.experiments.dataset import load_dataset
 from router.experiments.metrics import normal
 from router.filters import check_filter, check_metadata, matches
+from router.models.pictures import load_picture
 from router.types import Condition, Filter
 
 ROOT = Path(__file__).parents[2]
@@ -116,3 +118,25 @@ def test_generated_files_are_those_of_their_sources() -> None:
     for source in sources:
         target = FILES[source.name.removesuffix(".md")]
         assert made["MAKERS"][target.suffix](source.read_text()) == target.read_bytes(), target.name
+
+
+def test_pictures_are_those_that_are_drawn() -> None:
+    made = runpy.run_path(str(ROOT / "scripts" / "make_sample"))
+    drawn = {f"{name}.png": made["picture"](name) for name in made["PICTURES"]}
+    assert {path.name for path in (SAMPLE / "pictures").iterdir()} == drawn.keys()
+    assert {path.stem for path in (SAMPLE / "photos").iterdir()} == set(made["PICTURES"])
+    for name, picture in drawn.items():
+        # Pixels, since another zlib packs them otherwise.
+        np.testing.assert_array_equal(load_picture((SAMPLE / "pictures" / name).read_bytes()), np.asarray(picture))
+
+
+def test_every_picture_has_a_caption_and_is_asked_for(texts: dict[str, str]) -> None:
+    captions = yaml.safe_load((SAMPLE / "pictures.yaml").read_text())
+    questions = [json.loads(line) for line in (SAMPLE / "picture-questions.jsonl").read_text().splitlines()]
+    assert captions.keys() - {"*"} == {path.name for path in (SAMPLE / "pictures").iterdir()}
+    assert {question["photo"] for question in questions} == {path.name for path in (SAMPLE / "photos").iterdir()}
+    everything = " ".join(texts.values())
+    for question in questions:
+        # Of the words alone nobody could tell which thing is meant.
+        assert not any(name in question["text"] for name in ("Otter", "Heron", "Kingfisher", "Bittern", "GateKeeper", "Millpond"))
+        assert all(f" {normal(answer)} " in everything for answer in question["answers"]), question["_id"]

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from router.errors import InvalidInput
 from router.experiments.dataset import Question
+from router.experiments.lessons import Lesson
 from router.models.base import Embedder, LanguageModel
 from router.routing.base import RoutingPolicy, SourceProfile
+from router.routing.learned import LearnedPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,9 @@ class PeerParts:
     """Among which it will choose."""
     training: tuple[Question, ...]
     """Questions with accepted routes; empty where none were given."""
+    learned: LearnedPolicy
+    lessons: Callable[[], Awaitable[Sequence[Lesson]]]
+    """What the training questions teach when every source is asked; takes a while. Raises InvalidInput where none were given."""
 
     def labelled(self, peer: str) -> tuple[Question, ...]:
         """The training questions.
@@ -53,6 +58,12 @@ async def _tfidf_svm(parts: PeerParts, stack: AsyncExitStack) -> RoutingPolicy:
     return await TfidfSVMPolicy.train(parts.labelled(TfidfSVMPolicy.name))
 
 
+async def _knn(parts: PeerParts, stack: AsyncExitStack) -> RoutingPolicy:
+    from router.experiments.peers.knn import knn_of
+
+    return knn_of(parts.learned, await parts.lessons())
+
+
 async def _llama_index_single(parts: PeerParts, stack: AsyncExitStack) -> RoutingPolicy:
     from router.experiments.peers.llama_index_selectors import llm_single_selector
 
@@ -81,6 +92,7 @@ async def _semantic_router(parts: PeerParts, stack: AsyncExitStack) -> RoutingPo
 
 PEERS: Mapping[str, PeerEntry] = {
     "tfidf-svm": PeerEntry("TF-IDF of words and word pairs, a linear SVM with Platt's probabilities (scikit-learn).", _tfidf_svm),
+    "knn": PeerEntry("Our policy `knn` over the measured questions of the training set.", _knn),
     "llama-index-single": PeerEntry("LlamaIndex's LLMSingleSelector over the descriptions of the sources.", _llama_index_single),
     "llama-index-multi": PeerEntry("LlamaIndex's LLMMultiSelector over the descriptions of the sources.", _llama_index_multi),
     "llama-index-embedding": PeerEntry("LlamaIndex's EmbeddingSingleSelector: the nearest description.", _llama_index_embedding),

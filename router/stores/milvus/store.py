@@ -45,7 +45,9 @@ class MilvusVectorStore:
         self._flushing = asyncio.Lock()
 
     @classmethod
-    async def open(cls, settings: MilvusSettings, data_dir: Path, *, space: str, dimension: int) -> MilvusVectorStore:
+    async def open(
+        cls, settings: MilvusSettings, data_dir: Path, *, space: str, dimension: int, beside: MilvusVectorStore | None = None
+    ) -> MilvusVectorStore:
         """Connect, and create or check the collection of the embedding space.
 
         Args:
@@ -53,19 +55,21 @@ class MilvusVectorStore:
             data_dir: Folder of the Milvus Lite file, when no server is named.
             space: Name of the embedding space.
             dimension: Length of its vectors.
+            beside: A store whose connection is shared, and which closes it.
 
         Raises:
             ConfigurationError: A setting that this backend does not support, or that contradicts the collection that is there.
             Conflict: Another process holds the Lite file.
             StoreUnavailable: Nothing answers.
         """
-        connection = await MilvusConnection.open(settings, data_dir)
+        connection = beside.connection if beside is not None else await MilvusConnection.open(settings, data_dir)
         try:
             index = checked_index(settings.index, is_lite=connection.is_lite, version=connection.version, dimension=dimension)
             name = collection_name(settings.collection_prefix, space)
             await ensure_collection(connection, name, settings=settings, index=index, dimension=dimension)
         except BaseException:
-            await connection.aclose()
+            if beside is None:
+                await connection.aclose()
             raise
         return cls(connection, name, index, dimension, has_text=settings.lexical == "milvus")
 

@@ -64,6 +64,8 @@ ENVELOPES = {
     "DeleteDocumentResponse",
     "GetDocumentRequest",
     "GetDocumentResponse",
+    "GetPictureRequest",
+    "GetPictureResponse",
     "ListDocumentsRequest",
     "GetCorpusStatsRequest",
     "ListPoliciesRequest",
@@ -106,6 +108,7 @@ def _names(descriptor: Descriptor) -> Iterator[str]:
 # What the wire does not carry, and why.
 NOT_CARRIED = {
     ("Retrieval", "notices"),  # of an answer: the answer's own notices hold them
+    ("RouteDecision", "shadows"),  # inside the service only: they decide silently
     ("Retrieval", "question"),  # inside the service only: a notice tells it to the caller
 }
 

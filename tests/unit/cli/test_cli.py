@@ -19,10 +19,12 @@ from typer.testing import CliRunner
 
 from router.cli.main import app
 from router.errors import QueryRefused, StoreUnavailable
+from router.routing.experiment import Arm, Experiment
 from router.routing.latency import Latencies
+from router.routing.shadow import Shadows
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, StuckGenerator, StuckRetriever, TablePolicy, small_engine
-from router.types import Condition, EvidenceKind, Filter, Notice, Provenance, Query, SourceCode, SourceReport
+from router.types import Condition, EvidenceKind, Filter, Notice, Picture, Provenance, Query, SourceCode, SourceReport
 from tests.integration.grpc_service import PASSAGE, Service, SmallApp, running
 
 QUESTION = "Who keeps the lantern?"
@@ -126,7 +128,7 @@ async def test_ask_shows_the_decision_the_answer_and_what_it_rests_on() -> None:
         )
     ]
     assert order == sorted(order)
-    assert "    notes/lanterns.md | vector, graph | recorded" in lines
+    assert "    notes/lanterns.md | vector, graph | recorded | picture, 4 x 3" in lines
     assert "    path: Ada -keeps-> lantern" in lines
     assert "note: the answer is a quotation" in lines
     assert max(map(len, lines)) <= 80
@@ -203,6 +205,31 @@ async def test_documents_cannot_drive_the_terminal() -> None:
             assert "[bold]x[/bold]" in result.stdout
 
 
+async def test_pictures_are_sent_and_saved(tmp_path: Path) -> None:
+    corpus = InMemoryCorpus()
+    corpus.pictures["default", "ab"] = Picture("ab", "image/png", 4, 3), b"the file"
+    (tmp_path / "photo.png").write_bytes(b"bytes of a photo")
+    unsafe = replace(PASSAGE, title="../../etc/-rf x")
+    async with command(SmallApp(engine=small_engine({"vector": ListRetriever([unsafe])}), corpus=corpus)) as (run, _):
+        for number, name in enumerate(("ask", "retrieve")):
+            for more in ([], ["--json"]):
+                folder = tmp_path / f"saved{number}{len(more)}"
+                result = await run(name, QUESTION, "--save-images", str(folder), *more)
+                assert result.exit_code == 0, result.output
+                [file] = folder.iterdir()
+                assert file.name == "etc-rf-x-ab.png"
+                assert file.read_bytes() == b"the file"
+                assert str(file) in result.stderr.replace("\n", "")
+        shown = json.loads((await run("retrieve", QUESTION, "--json")).stdout)
+        assert shown["evidence"][0]["picture"] == {"id": "ab", "mime_type": "image/png", "width": 4, "height": 3}
+        # This small engine has no model for pictures, and says so of the part that is one.
+        refused = await run("ask", QUESTION, "--image", str(tmp_path / "photo.png"))
+        assert "no model for pictures" in " ".join(refused.stderr.split())
+        alone = await run("route", "--image", str(tmp_path / "photo.png"), "--json")
+        assert json.loads(alone.stdout)["error"]["field"] == "query.parts[0]"
+        assert (await run("ask")).exit_code == 2
+
+
 async def test_options_are_sent() -> None:
     class Recording(ListRetriever):
         queries: list[Query] = []  # noqa: RUF012
@@ -264,6 +291,26 @@ async def test_feedback_names_the_request_that_ask_shows_and_the_log_exports_bot
     assert (first["reward"], first["feedback"], second["reward"]) == (None, None, 0.0)
     assert first["outcome"]["sources"] == {"vector": "OK", "graph": "DEGRADED", "web": "UNAVAILABLE"}
     assert second["feedback"] == {"helpful": False, "corrected_answer": "Bob.", "clicked_citations": [1], "correct_sources": ["web"]}
+
+
+async def test_the_log_exports_arms_and_shadows(tmp_path: Path) -> None:
+    shadows, arm = Shadows({"none": TablePolicy("none", {})}), Arm("table", 1.0, TablePolicy("table", {"vector": 1.0}))
+    engine = small_engine({"vector": ListRetriever([PASSAGE])}, shadows=shadows, experiment=Experiment("trial", [arm]))
+    async with command(SmallApp(engine=engine)) as (run, _):
+        for asked in (("ask", QUESTION), ("retrieve", QUESTION)):
+            reply = json.loads((await run(*asked, "--experiment-key", "ada", "--json")).stdout)
+            assert (reply["decision"]["experiment"], reply["decision"]["arm"]) == ("trial", "table")
+            await shadows.settle()
+        lines = (await run("policy", "log", "--json", "-")).stdout.splitlines()
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    for row in map(json.loads, lines):
+        assert (row["experiment"], row["arm"]) == ("trial", "table")
+        assert row["shadows"] == [{"policy": "none", "version": "", "chosen": []}]
+    compared = await invoke("policy", "compare", "--log", str(tmp_path / "log.jsonl"), "--json")
+    assert compared.exit_code == 0, compared.output
+    document = json.loads(compared.stdout)
+    assert [(one["name"], one["decisions"], one["agreement"]) for one in document["judged"]] == [("none", 2, 0.0)]
+    assert [(one["arm"], one["decisions"], one["judged"]) for one in document["arms"]] == [("table", 2, 0)]
 
 
 # --- failures -------------------------------------------------------------------------------------------------------
@@ -361,11 +408,11 @@ async def test_ingest_names_what_was_not_taken(tmp_path: Path) -> None:
             "chunk_count": 3,
         }
         (folder / "empty.txt").touch()
-        (folder / "picture.png").write_bytes(b"\x89PNG")
+        (folder / "picture.svg").write_bytes(b"<svg/>")
         again = await run("ingest", str(folder))
         assert again.exit_code == 1
         assert "not taken: empty.txt: EMPTY: the document is empty" in again.stdout
-        assert "not taken: picture.png: UNSUPPORTED_TYPE: " in again.stdout
+        assert "not taken: picture.svg: UNSUPPORTED_TYPE: " in again.stdout
         assert "4 documents" in again.stdout
         listed = json.loads((await run("corpus", "list", "--collection", "notes", "--json")).stdout)["documents"]
     assert [(record["name"], record["metadata"]) for record in listed] == [

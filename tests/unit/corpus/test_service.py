@@ -14,6 +14,7 @@ from router.corpus.base import Acknowledgement, CorpusObserver, DocumentState, G
 from router.corpus.chunk import document_id
 from router.corpus.graph_builder import NameGraphBuilder
 from router.corpus.openie import FactExtractor
+from router.corpus.pictures import CorpusPictures
 from router.corpus.service import Corpus
 from router.errors import InternalError, InvalidInput, NotFound, StoreUnavailable
 from router.settings import CorpusSettings, JournalSettings, MilvusSettings, WalkSettings
@@ -21,7 +22,9 @@ from router.stores.base import GraphBatch, VectorStore
 from router.stores.journal import Journal, open_journal
 from router.stores.milvus import MilvusVectorStore
 from router.stores.mirror import GraphMirror
-from router.testing.fakes import HashEmbedder, InMemoryGraphStore, InMemoryVectorStore, SimpleRecogniser
+from router.stores.pictures import FolderPictureStore
+from router.stores.vectors import PassageVectors
+from router.testing.fakes import ColourEncoder, HashEmbedder, InMemoryGraphStore, InMemoryVectorStore, SimpleRecogniser
 from router.types import Chunk, Matrix
 from tests.unit.corpus import files
 
@@ -52,10 +55,17 @@ class World:
     graph: InMemoryGraphStore = field(default_factory=InMemoryGraphStore)
     embedder: HashEmbedder = field(default_factory=HashEmbedder)
     log: Log = field(default_factory=Log)
+    picture_vectors: InMemoryVectorStore = field(default_factory=InMemoryVectorStore)
+    encoder: ColourEncoder | None = field(default_factory=ColourEncoder)
+    version: str = "1"
     settings: CorpusSettings = field(default_factory=lambda: CorpusSettings(chunk_tokens=32, chunk_overlap_tokens=4, batch_chunks=4))
     patience_s: float = 5.0
     builder: GraphBuilder | None = None
     extractor: Callable[[Journal], FactExtractor] | None = None
+
+    def pictures(self, journal: Journal) -> CorpusPictures:
+        files = FolderPictureStore(self.folder / "pictures")
+        return CorpusPictures(files, journal, self.encoder, self.version, self.picture_vectors, PassageVectors(64))
 
     @asynccontextmanager
     async def open(self, *, start: bool = True) -> AsyncIterator[tuple[Corpus, Journal]]:
@@ -72,6 +82,7 @@ class World:
             SimpleRecogniser(),
             builder,
             observers,
+            self.pictures(journal),
             self.patience_s,
             self.extractor(journal) if self.extractor is not None else None,
         )

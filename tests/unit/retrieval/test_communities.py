@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from router.corpus.base import Upload
 from router.corpus.graph_builder import NameGraphBuilder
+from router.corpus.pictures import CorpusPictures
 from router.corpus.service import Corpus
 from router.errors import ModelUnavailable, StoreUnavailable
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved
@@ -26,6 +27,7 @@ from router.stores.base import GraphContent, GraphNodeChunk, Subject
 from router.stores.graph_state import GraphState
 from router.stores.journal import Journal, open_journal
 from router.stores.mirror import GraphMirror
+from router.stores.pictures import FolderPictureStore
 from router.stores.snapshot import GraphSnapshot
 from router.stores.vectors import PassageVectors
 from router.testing.fakes import HashEmbedder, InMemoryGraphStore, InMemoryVectorStore, SimpleRecogniser
@@ -184,6 +186,7 @@ async def opened(folder: Path, **settings: int) -> AsyncIterator[World]:
         SimpleRecogniser(),
         NameGraphBuilder(mirror, journal),
         (mirror, vectors),
+        CorpusPictures(FolderPictureStore(folder), journal, None, "", InMemoryVectorStore(), PassageVectors(embedder.dimension)),
     )
     writer = CountingWriter(GraphSource(**settings), vectors, journal, embedder)
     summaries = CommunitySummaries(writer, GraphSource(**settings).summaries, vectors, journal)

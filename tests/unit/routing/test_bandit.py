@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from router.errors import Conflict, InvalidInput, ModelUnavailable
 from router.experiments.off_policy import LoggedDecision, doubly_robust, ips, mean_rewards, snips
 from router.experiments.simulation import ACTIONS, COSTS, FEATURES, Simulation
+from router.routing.all import AllPolicy
 from router.routing.bandit import (
     CAUTION,
     EXPLORED_TRUST,
@@ -25,10 +27,14 @@ from router.routing.bandit import (
     exploration,
 )
 from router.routing.base import SourceProfile
+from router.routing.budget import within_budget
 from router.routing.chain import PolicyChain
 from router.routing.fixed import FixedPolicy
+from router.routing.latency import ExpectedLatency
+from router.routing.learned import LearnedPolicy
 from router.routing.rules import RulesPolicy
 from router.routing.source_sets import source_sets
+from router.routing.value import open_model
 from tests.unit.routing.questions import SOURCES, caller, probe, question
 
 SEEDS = 100
@@ -291,12 +297,63 @@ def test_epsilon_is_a_probability_below_1(epsilon: float) -> None:
     assert caught.value.field == "epsilon"
 
 
+# --- without a learner: the setting routing.exploration ---
+
+
+def exploring(base, epsilon: float = 0.4) -> BanditPolicy:
+    return BanditPolicy(base, None, constant, np.random.default_rng(7), epsilon=epsilon)
+
+
+async def test_without_rewards_every_other_set_is_tried_as_likely() -> None:
+    policy = exploring(FixedPolicy(("vector",)))
+    decisions = [await decide(policy) for _ in range(8_000)]
+    counts = Counter(frozenset(decision.selected) for decision in decisions)
+    propensities = {frozenset(decision.selected): decision.propensity for decision in decisions}
+    assert set(counts) == set(source_sets(names(SOURCES), 1))
+    assert propensities == {action: pytest.approx(0.6 if action == VECTOR else 0.4 / 6) for action in counts}
+    for action, count in counts.items():
+        assert count / len(decisions) == pytest.approx(propensities[action], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("max_cost", "tried"),
+    [(0.05, [VECTOR, GRAPH, VECTOR | GRAPH]), (0.02, [VECTOR, GRAPH]), (0.001, [frozenset()])],
+)
+async def test_only_what_may_be_paid_is_tried_and_its_probabilities_sum_to_1(max_cost: float, tried) -> None:
+    policy, poor = exploring(AllPolicy()), replace(CALLER, max_cost=max_cost)
+    decisions = [await policy.decide(question("What is the travel policy?"), PROBE, SOURCES, poor) for _ in range(300)]
+    propensities = {frozenset(decision.selected): decision.propensity for decision in decisions}
+    assert set(propensities) == set(tried)
+    assert sum(propensities.values()) == pytest.approx(1.0)
+    for decision in decisions:
+        assert within_budget(decision, SOURCES, poor) == decision  # nothing is dropped later, which would make another set of it
+
+
+async def test_what_is_too_slow_is_not_tried() -> None:
+    slow_graph = tuple(replace(source, latency=ExpectedLatency(0.5, 1.5) if source.kind == "graph" else None) for source in SOURCES)
+    policy, hurried = exploring(AllPolicy()), replace(CALLER, max_cost=0.05, max_latency_s=1.0)
+    decisions = [await policy.decide(question("What is the travel policy?"), PROBE, slow_graph, hurried) for _ in range(50)]
+    assert {decision.selected for decision in decisions} == {("vector",)}
+
+
+async def test_small_talk_is_left_alone() -> None:
+    policy = exploring(RulesPolicy(), 0.9)
+    decisions = [await policy.decide(question("hello there"), PROBE, SOURCES, CALLER) for _ in range(50)]
+    assert {(decision.selected, decision.propensity) for decision in decisions} == {((), 1.0)}
+
+
+async def test_the_log_gets_features_also_where_the_base_tells_none() -> None:
+    assert (await decide(exploring(RulesPolicy()))).features == constant(None, None)
+    learned = LearnedPolicy(open_model(None, "routing.model"))
+    assert (await decide(exploring(learned))).features == (await decide(learned)).features
+
+
 # --- using what was learned ---
 
 
 async def test_too_little_feedback_leaves_the_base_policy() -> None:
     decision, base = await decide(CautiousPolicy(RulesPolicy(), taught([(0.5, 1.0, WEB, 1.0)]), constant)), await decide(RulesPolicy())
-    assert (decision.routes, decision.policy) == (base.routes, "learned")
+    assert (decision.routes, decision.policy) == (base.routes, "cautious")
     assert decision.reason.startswith("nothing is surely better; rules decided: ")
 
 

@@ -7,53 +7,63 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.routing.base import SourceProfile
 from router.routing.budget import within_budget
 from router.routing.latency import ExpectedLatency
-from router.types import Route, RouteDecision
+from router.types import Caller, Route, RouteDecision
 from tests.unit.routing.questions import SOURCES, caller, probe, question
 from tests.unit.routing.test_learned_policy import POLICY
 
 LATENCIES = st.none() | st.floats(0, 3)
+Rows = list[tuple[bool, float, float, float | None]]
+"""Whether it was chosen, how likely, price, expected latency."""
 ROWS = st.lists(st.tuples(st.booleans(), st.floats(0, 1), st.floats(0, 1), LATENCIES), min_size=1, max_size=5)
 
 
-def decision_of(rows) -> RouteDecision:
-    routes = tuple(
-        Route(f"s{number}", selected, chance, "", cost=cost, latency_p90_s=p90_s[0] if p90_s else None)
-        for number, (selected, chance, cost, *p90_s) in enumerate(rows)
+def decided(rows: Rows) -> tuple[RouteDecision, tuple[SourceProfile, ...]]:
+    routes = tuple(Route(f"s{number}", selected, chance, "", cost=cost) for number, (selected, chance, cost, _) in enumerate(rows))
+    latencies = [None if p90_s is None else ExpectedLatency(p90_s / 2, p90_s) for *_, p90_s in rows]
+    profiles = tuple(
+        SourceProfile(route.source, "vector", "", route.cost or 0.0, latency) for route, latency in zip(routes, latencies, strict=True)
     )
-    return RouteDecision("p", routes, "why")
+    return RouteDecision("p", routes, "why"), profiles
+
+
+def asker(max_cost: float | None = None, max_latency_s: float | None = None) -> Caller:
+    return replace(caller(), max_cost=max_cost, max_latency_s=max_latency_s)
 
 
 @given(ROWS, st.none() | st.floats(0, 2), st.none() | st.floats(0, 3))
-def test_what_is_left_is_within_both_limits_and_nothing_that_fits_is_dropped(rows, budget: float | None, cap: float | None) -> None:
-    before = decision_of(rows)
-    after = within_budget(before, budget, cap)
+def test_what_is_left_is_within_both_limits_and_nothing_that_fits_is_dropped(rows: Rows, budget: float | None, cap: float | None) -> None:
+    before, sources = decided(rows)
+    after = within_budget(before, sources, asker(budget, cap))
     assert set(after.selected) <= set(before.selected)
     assert budget is None or after.cost <= budget + 1e-9
-    assert within_budget(after, budget, cap) == after
-    for now, then in zip(after.routes, before.routes, strict=True):
+    assert within_budget(after, sources, asker(budget, cap)) == after
+    quick = [cap is None or p90_s is None or p90_s <= cap for *_, p90_s in rows]
+    for now, then, is_quick in zip(after.routes, before.routes, quick, strict=True):
         assert replace(now, selected=then.selected) == then
-        quick = cap is None or then.latency_p90_s is None or then.latency_p90_s <= cap
-        assert quick or not now.selected
+        assert is_quick or not now.selected
         if then.selected and not now.selected:
             assert now.source in after.reason
             # What was left out was too slow, or does not fit beside what was kept.
-            assert not quick or after.cost + (then.cost or 0.0) > (budget or 0.0)
-    if before.cost <= (budget if budget is not None else 2**9) and all(cap is None or (r.latency_p90_s or 0) <= cap for r in before.routes):
+            assert not is_quick or after.cost + (then.cost or 0.0) > (budget or 0.0)
+    if before.cost <= (2**9 if budget is None else budget) and all(quick):
         assert after == before
 
 
 def test_the_reason_says_what_was_left_out_and_why() -> None:
-    after = within_budget(decision_of([(True, 0.9, 0.02, 0.5), (True, 0.8, 0.2, 0.1), (True, 0.7, 0.02, None)]), 0.1, 0.25)
+    before, sources = decided([(True, 0.9, 0.02, 0.5), (True, 0.8, 0.2, 0.1), (True, 0.7, 0.02, None)])
+    after = within_budget(before, sources, asker(0.1, 0.25))
     assert after.selected == ("s2",)
     assert after.reason == "why; left out as slower than 250 ms: s0; left out for the budget of 0.1: s1"
 
 
 def test_the_likeliest_are_kept() -> None:
-    kept = within_budget(decision_of([(True, 0.9, 0.2), (True, 0.8, 0.02), (True, 0.7, 0.02)]), 0.22)
+    before, sources = decided([(True, 0.9, 0.2, None), (True, 0.8, 0.02, None), (True, 0.7, 0.02, None)])
+    kept = within_budget(before, sources, asker(0.22))
     assert kept.selected == ("s0", "s1")
-    assert within_budget(kept, None) == kept
+    assert within_budget(kept, sources, asker()) == kept
 
 
 async def test_the_learned_policy_chooses_the_best_within_the_budget() -> None:

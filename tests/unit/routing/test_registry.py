@@ -23,6 +23,17 @@ def test_without_a_model_there_is_no_policy_that_asks_one() -> None:
     assert set(open_policies(RoutingSettings(), None)) == {"fixed", "all", "rules", "learned"}
 
 
+def test_knn_needs_the_experience_that_kept_questions_are() -> None:
+    class NoExperience:
+        def nearest(self, tenant, vector, most):
+            return []
+
+    policies = open_policies(RoutingSettings(policies=("knn",)), None, None, NoExperience())
+    assert policies["knn"][0].name == "knn"
+    with pytest.raises(ConfigurationError, match="'knn' cannot be had"):
+        open_policies(RoutingSettings(policies=("knn",)), None)
+
+
 async def test_the_settings_reach_the_policies() -> None:
     settings = RoutingSettings(fixed_sources=("graph",), llm_threshold=0.95)
     policies = open_policies(settings, ScriptedLanguageModel(['{"needs": [{"find": "x", "in": "web"}]}']))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -101,12 +100,6 @@ def edges(content: GraphContent) -> dict[frozenset[str], float]:
     for fact in aliases:
         leaving = sum(other.subject_id == fact.subject_id for other in aliases)
         found[frozenset((fact.subject_id, fact.object_id))] += SETTINGS.alias_edge_weight / leaving
-    documents = defaultdict(list)
-    for chunk in sorted(content.chunks, key=lambda chunk: (chunk.ordinal, chunk.id)):
-        documents[chunk.document_id].append(chunk.id)
-    for some in documents.values():
-        for one, other in pairwise(some):
-            found[frozenset((one, other))] = SETTINGS.neighbour_edge_weight
     return {pair: weight for pair, weight in found.items() if len(pair) == 2 and weight > 0}
 
 

@@ -34,14 +34,13 @@ async def test_a_passage_is_linked_to_the_one_whose_title_it_names(tmp_path) -> 
     assert snapshot.weights[a, c] == snapshot.weights[b, c] == 0.0
 
 
-async def test_neighbouring_passages_of_a_document_are_linked(tmp_path) -> None:
+async def test_passages_of_a_document_are_linked_by_names_only(tmp_path) -> None:
     snapshot = await snapshot_of(
         tmp_path,
         *(passage(str(n), "Long Report", f"part {n}", document="report", ordinal=n) for n in range(3)),
         passage("x", "Other", "text"),
     )
-    assert snapshot.weights[snapshot.node("0"), snapshot.node("1")] == WalkSettings().neighbour_edge_weight
-    assert snapshot.weights[snapshot.node("0"), snapshot.node("2")] == 0.0
+    assert snapshot.weights[snapshot.node("0"), snapshot.node("1")] == 0.0
 
 
 async def test_structured_facts_link_their_entities(tmp_path) -> None:

@@ -1,0 +1,137 @@
+"""Pictures among the documents: their words, their vectors, and their files, which are kept as long as a passage refers to them.
+
+A file is written before the journal takes its document and removed before the journal forgets it, so that a crash in between leaves a
+file too many, which the next start removes, and never one too few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from router.corpus.base import Upload
+from router.corpus.text import LoadedDocument, normalise
+from router.errors import NotFound
+from router.models.base import PictureEmbedder
+from router.models.pictures import MAX_PIXELS, load_picture
+from router.names import readable_name
+from router.stores.base import GraphBatch, VectorStore
+from router.stores.journal import Journal
+from router.stores.pictures import PictureStore
+from router.stores.vectors import PassageVectors
+from router.types import Chunk, Matrix, Picture
+
+WORDS_OF = ("caption", "alt")
+"""Metadata that says what a picture shows."""
+
+
+class CorpusPictures:
+    """What the corpus does with pictures.
+
+    Args:
+        store: Their files.
+        journal: Which passages have which.
+        encoder: Makes their vectors; None leaves them to be found by their words.
+        version: Of the encoder's weights; another one embeds anew what comes again.
+        vector_store: Their vectors, by passage.
+        vectors: The same in this process.
+        max_pixels: Larger pictures are refused.
+    """
+
+    def __init__(
+        self,
+        store: PictureStore,
+        journal: Journal,
+        encoder: PictureEmbedder | None,
+        version: str,
+        vector_store: VectorStore,
+        vectors: PassageVectors,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._encoder = encoder
+        self.version = version
+        self._vector_store = vector_store
+        self._vectors = vectors
+        self.max_pixels = max_pixels
+        self._taking: Counter[tuple[str, str]] = Counter()
+        self._files = asyncio.Lock()
+
+    @asynccontextmanager
+    async def kept(self, tenant: str, content: bytes, loaded: LoadedDocument) -> AsyncIterator[Picture | None]:
+        """Keep the file of a picture (None: it is no picture); inside, nothing removes it, so that the journal can take its document."""
+        if loaded.picture is None:
+            yield None
+            return
+        seen = loaded.picture
+        picture = Picture(hashlib.sha256(content).hexdigest(), seen.mime_type, seen.width, seen.height)
+        self._taking[tenant, picture.id] += 1
+        try:
+            async with self._files:
+                await self._store.put(tenant, picture.id, content, seen.thumbnail)
+            yield picture
+        finally:
+            self._taking[tenant, picture.id] -= 1
+
+    async def write(self, tenant: str, chunks: Sequence[Chunk], persist: Any) -> None:
+        """Embed and write the pictures among some passages."""
+        pictured = [chunk for chunk in chunks if chunk.picture is not None]
+        if pictured and self._encoder is not None:
+            vectors = await persist(self._embedded, tenant, pictured)
+            await persist(self._vector_store.upsert, tenant, pictured, vectors)
+            await self._vectors.on_written(tenant, pictured, vectors, GraphBatch())
+
+    async def remove(self, tenant: str, document_id: str, persist: Any) -> None:
+        """Remove what a document's passages that are gone had: vectors, and files that no other passage has."""
+        left = await persist(self._journal.left_pictures, tenant, document_id)
+        if not left:
+            return
+        await persist(self._vector_store.delete_document, tenant, document_id)
+        await self._vectors.on_deleted(tenant, document_id)
+        for picture_id in set(left.values()):
+            await persist(self._remove_file, tenant, picture_id)
+        await persist(self._journal.forget_pictures, tenant, list(left))
+
+    async def get(self, tenant: str, picture_id: str) -> tuple[Picture, bytes]:
+        """A picture, with its thumbnail, and its file.
+
+        Raises:
+            NotFound: No passage of the tenant has it.
+        """
+        picture = await self._journal.picture(tenant, picture_id)
+        if picture is None:
+            raise NotFound(f"there is no picture {picture_id!r}", field="picture_id")
+        return replace(picture, thumbnail=await self._store.thumbnail(tenant, picture_id)), await self._store.read(tenant, picture_id)
+
+    async def sweep(self) -> None:
+        """Remove files whose documents the journal never took. At start, before anything is ingested."""
+        for tenant in await self._journal.tenants():
+            for picture_id in await self._store.ids(tenant) - await self._journal.picture_ids(tenant):
+                await self._store.delete(tenant, picture_id)
+
+    async def _remove_file(self, tenant: str, picture_id: str) -> None:
+        async with self._files:
+            if not self._taking[tenant, picture_id] and await self._journal.picture(tenant, picture_id) is None:
+                await self._store.delete(tenant, picture_id)
+
+    async def _embedded(self, tenant: str, chunks: Sequence[Chunk]) -> Matrix:
+        assert self._encoder is not None
+        files = [await self._store.read(tenant, chunk.picture.id) for chunk in chunks if chunk.picture is not None]
+        return await self._encoder.embed([await asyncio.to_thread(load_picture, file, max_pixels=self.max_pixels) for file in files])
+
+
+def words_of(upload: Upload, title: str, loaded: LoadedDocument) -> str:
+    """What is said of a picture: its name, what its metadata says that it shows, and what is written in it. Never empty."""
+    said = [normalise(str(upload.metadata[field])).strip() for field in WORDS_OF if field in upload.metadata]
+    parts = [part for part in dict.fromkeys([*said, loaded.text.strip()]) if part]
+    name = title or normalise(readable_name(upload.name) or PurePosixPath(upload.name).stem).strip() or upload.name
+    if name.casefold() not in " ".join(parts).casefold():
+        parts.insert(0, name)
+    return "\n".join(parts)

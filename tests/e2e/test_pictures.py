@@ -1,0 +1,70 @@
+"""Pictures through the whole application with its real stores, over a restart; only the encoder is a small one, by colours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from router.app import App, open_app
+from router.corpus.base import Upload
+from router.corpus.chunk import document_id
+from router.engine import Options
+from router.models.spaces import Composition, EmbeddingSpace
+from router.settings import GraphSource, Settings, VectorSource
+from router.testing.fakes import ColourEncoder
+from router.types import Answer, Caller, Deadline, ImagePart, Query, TextPart
+
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
+TEXTS = ("heron-gate.pdf", "millpond.md", "tarnholt-works.md", "facts.tsv")
+PICTURES = ("heron-gate.png", "kingfisher-sensor.png", "millpond-rack.png")
+
+
+async def uploads() -> AsyncIterator[Upload]:
+    captions = yaml.safe_load((SAMPLE / "pictures.yaml").read_text())
+    for name in TEXTS:
+        yield Upload(name, (SAMPLE / "corpus" / name).read_bytes())
+    for name in PICTURES:
+        yield Upload(name, (SAMPLE / "pictures" / name).read_bytes(), metadata=captions[name])
+
+
+async def answered(app: App, question: str, photo: str) -> Answer:
+    parts = (TextPart(question), ImagePart((SAMPLE / "photos" / photo).read_bytes(), "image/jpeg"))
+    caller = Caller("default", "r", Deadline.after(60))
+    *_, answer = [event async for event in app.engine.answer(Query(parts), Options(), caller)]
+    assert isinstance(answer, Answer)
+    return answer
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    async def by_colours(models, cache_dir, text):
+        return EmbeddingSpace("colours", "1", text.dimension, text, ColourEncoder(text.dimension), Composition(0.5))
+
+    monkeypatch.setattr("router.app.open_space", by_colours)
+    return Settings(data_dir=tmp_path, sources={"vector": VectorSource(), "graph": GraphSource()})
+
+
+async def test_from_a_photo_to_a_cited_answer_over_a_restart(settings: Settings) -> None:
+    async with open_app(settings) as app:
+        told = [given async for given in app.corpus.ingest("default", uploads())]
+        assert [given.failure for given in told if given.failure] == []
+    async with open_app(settings) as app:
+        answer = await answered(app, "Which incident concerns the gate in this photo?", "heron-gate.jpg")
+        assert "INC-140" in answer.text
+        assert "the picture shows Heron Gate" in answer.retrieval.decision.reason
+        assert {"vector", "graph"} <= set(answer.retrieval.decision.selected)
+
+        answer = await answered(app, "What does this picture show?", "millpond-rack.jpg")
+        cited = {citation.evidence_id for citation in answer.citations}
+        [shown] = [item for item in answer.retrieval.evidence if item.id in cited and item.picture is not None and "Millpond" in item.text]
+        assert shown.picture is not None
+        assert shown.picture.thumbnail.startswith(b"\xff\xd8")
+        _, file = await app.corpus.picture("default", shown.picture.id)
+        assert file == (SAMPLE / "pictures" / "millpond-rack.png").read_bytes()
+
+        await app.corpus.delete("default", document_id("default", "millpond-rack.png"))
+        answer = await answered(app, "What does this picture show?", "millpond-rack.jpg")
+        assert all(item.uri != "millpond-rack.png" for item in answer.retrieval.evidence)

@@ -1,0 +1,235 @@
+"""Pictures among the documents: ingested, replaced, deleted, their files kept as long as a passage has them and no longer."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from router.corpus.base import DocumentState, Upload
+from router.corpus.chunk import document_id
+from router.errors import NotFound, StoreUnavailable
+from router.settings import CorpusSettings
+from router.stores.journal import Journal
+from router.stores.pictures import FolderPictureStore
+from router.testing.fakes import ColourEncoder
+from router.types import Picture
+from tests.unit.corpus.test_service import DURABLE, FAILED, SEARCHABLE, UNCHANGED, World, ingest, reasons, states, until_finished
+from tests.unit.pictures import SVG, animated, drawn, png_that_says
+
+RED, BLUE = drawn("red"), drawn("blue")
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def files(world: World, tenant: str = "t") -> list[str]:
+    """Ids of the pictures whose file or thumbnail is there."""
+    folder = world.folder / "pictures" / tenant
+    return sorted({path.name.partition(".")[0] for path in folder.glob("*/*")})
+
+
+async def the_chunk(journal: Journal, name: str):
+    [chunk] = await journal.document_chunks("t", [document_id("t", name)])
+    return chunk
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def test_a_picture_is_a_passage_of_its_words_that_has_a_picture(world: World) -> None:
+    async with world.open() as (corpus, journal):
+        told = await ingest(corpus, Upload("hall/lathe-red.png", RED, metadata={"caption": "The lathe of Ada Lovelace."}))
+        assert states(told, "hall/lathe-red.png") == [DURABLE, SEARCHABLE]
+        chunk = await the_chunk(journal, "hall/lathe-red.png")
+        assert chunk.text == "lathe red\nThe lathe of Ada Lovelace."
+        assert chunk.picture == Picture(sha(RED), "image/png", 64, 48)
+        record, text = await corpus.get("t", chunk.document_id)
+        assert text[chunk.span.start : chunk.span.end] == chunk.text
+        assert record.mime_type == "image/png"
+        picture, data = await corpus.picture("t", sha(RED))
+        assert data == RED
+        assert picture.thumbnail.startswith(b"\xff\xd8")
+        assert await world.vectors.count("t") == 1
+        assert await world.picture_vectors.count("t") == 1
+        names = {entity.name for entity in (await world.graph.load("t")).entities}
+        assert "Ada Lovelace" in names
+
+
+async def test_the_words_of_a_picture_need_not_repeat_its_name(world: World) -> None:
+    async with world.open() as (corpus, journal):
+        await ingest(
+            corpus,
+            Upload("a.png", RED, title="Lathe 4", metadata={"caption": "lathe 4 in hall B", "alt": "A machine"}),
+            Upload("0042.png", BLUE),
+        )
+        assert (await the_chunk(journal, "a.png")).text == "lathe 4 in hall B\nA machine"
+        assert (await the_chunk(journal, "0042.png")).text == "0042"
+
+
+async def test_the_true_type_counts_whatever_the_name_says(world: World) -> None:
+    async with world.open() as (corpus, journal):
+        await ingest(corpus, Upload("a.png", drawn("red", form="JPEG")), Upload("b", animated("red", "blue"), mime_type="image/png"))
+        assert (await the_chunk(journal, "a.png")).picture.mime_type == "image/jpeg"
+        assert (await the_chunk(journal, "b")).picture.mime_type == "image/gif"
+
+
+async def test_bad_pictures_fail_alone_with_their_reason(world: World) -> None:
+    bad = {
+        "short.png": (RED[:60], "BROKEN"),
+        "text.png": (b"no picture", "UNSUPPORTED_TYPE"),
+        "script.png": (SVG, "UNSUPPORTED_TYPE"),
+        "script.svg": (SVG, "UNSUPPORTED_TYPE"),
+        "bomb.png": (png_that_says(100_000, 100_000), "TOO_LARGE"),
+        "nothing.png": (b"", "EMPTY"),
+    }
+    async with world.open() as (corpus, _):
+        told = await ingest(corpus, *(Upload(name, content) for name, (content, _) in bad.items()), Upload("good.png", RED))
+        assert reasons(told) == {name: reason for name, (_, reason) in bad.items()}
+        assert states(told, "good.png") == [DURABLE, SEARCHABLE]
+        assert states(told, "bomb.png") == [FAILED]
+    assert files(world) == [sha(RED)]
+
+
+async def test_again_is_unchanged_and_embeds_nothing(world: World) -> None:
+    async with world.open() as (corpus, _):
+        await ingest(corpus, Upload("a.png", RED))
+        assert world.encoder is not None
+        embedded = world.encoder.embedded
+        told = await ingest(corpus, Upload("a.png", RED))
+        assert states(told, "a.png") == [UNCHANGED]
+        assert world.encoder.embedded == embedded
+
+
+async def test_another_encoder_embeds_anew(world: World) -> None:
+    async with world.open() as (corpus, _):
+        await ingest(corpus, Upload("a.png", RED))
+    world.encoder = ColourEncoder()
+    world.version = "2"
+    async with world.open() as (corpus, _):
+        assert states(await ingest(corpus, Upload("a.png", RED)), "a.png") == [DURABLE, SEARCHABLE]
+    assert world.encoder.embedded == 1
+
+
+async def test_a_deleted_picture_is_gone_everywhere(world: World) -> None:
+    async with world.open() as (corpus, _):
+        await ingest(corpus, Upload("a.png", RED))
+        await corpus.delete("t", document_id("t", "a.png"))
+        assert files(world) == []
+        assert await world.picture_vectors.count("t") == 0
+        with pytest.raises(NotFound):
+            await corpus.picture("t", sha(RED))
+
+
+async def test_a_file_that_two_documents_have_goes_with_the_last(world: World) -> None:
+    async with world.open() as (corpus, _):
+        await ingest(corpus, Upload("a.png", RED), Upload("b.png", RED))
+        await corpus.delete("t", document_id("t", "a.png"))
+        assert (await corpus.picture("t", sha(RED)))[1] == RED
+        assert await world.picture_vectors.count("t") == 1
+        await corpus.delete("t", document_id("t", "b.png"))
+        assert files(world) == []
+
+
+async def test_a_replaced_picture_takes_its_file_with_it(world: World) -> None:
+    async with world.open() as (corpus, journal):
+        await ingest(corpus, Upload("a.png", RED))
+        await ingest(corpus, Upload("a.png", BLUE))
+        assert files(world) == [sha(BLUE)]
+        assert await world.picture_vectors.count("t") == 1
+        await ingest(corpus, Upload("a.png", BLUE, title="A new title"))
+        assert files(world) == [sha(BLUE)]
+        assert (await the_chunk(journal, "a.png")).picture.id == sha(BLUE)
+        assert await world.picture_vectors.count("t") == 1
+
+
+async def test_a_picture_replaced_by_a_text_of_its_name(world: World) -> None:
+    async with world.open() as (corpus, journal):
+        await ingest(corpus, Upload("a", RED, mime_type="image/png"))
+        await ingest(corpus, Upload("a", b"Words only.", mime_type="text/plain"))
+        assert files(world) == []
+        assert (await the_chunk(journal, "a")).picture is None
+        assert await world.picture_vectors.count("t") == 0
+
+
+async def test_tenants_do_not_see_each_others_pictures(world: World) -> None:
+    async with world.open() as (corpus, _):
+        await ingest(corpus, Upload("a.png", RED))
+        await ingest(corpus, Upload("a.png", RED), tenant="u")
+        await ingest(corpus, Upload("b.png", BLUE), tenant="u")
+        with pytest.raises(NotFound):
+            await corpus.picture("t", sha(BLUE))
+        await corpus.delete("t", document_id("t", "a.png"))
+        assert (await corpus.picture("u", sha(RED)))[1] == RED
+
+
+@pytest.mark.parametrize("picture_id", ["../../journal.db", "..", "", "a/b", "é" * 64, "0" * 64])
+async def test_no_id_leads_out_of_the_folder(world: World, picture_id: str) -> None:
+    async with world.open() as (corpus, _):
+        with pytest.raises(NotFound):
+            await corpus.picture("t", picture_id)
+        with pytest.raises(NotFound):
+            await FolderPictureStore(world.folder / "pictures").read("t", picture_id)
+
+
+async def test_what_a_crash_left_half_done_is_finished_at_the_next_start(world: World) -> None:
+    async with world.open() as (corpus, journal):
+        await ingest(corpus, Upload("kept.png", RED), Upload("gone.png", BLUE))
+        # As after a kill between a file and its document, and between a deletion and its end.
+        await FolderPictureStore(world.folder / "pictures").put("t", sha(b"never taken"), b"never taken", b"thumbnail")
+        await journal.begin_delete("t", document_id("t", "gone.png"))
+    assert len(files(world)) == 3
+    async with world.open() as (_, journal):
+        await until_finished(journal)
+        assert files(world) == [sha(RED)]
+        assert await world.picture_vectors.count("t") == 1
+
+
+async def test_an_outage_of_the_vectors_loses_nothing(world: World) -> None:
+    world.patience_s = 0.05
+    world.picture_vectors.down = True
+    async with world.open() as (corpus, _):
+        told = await ingest(corpus, Upload("a.png", RED))
+        assert [given.failure.retryable for given in told if given.failure] == [True]
+        world.picture_vectors.down = False
+    async with world.open() as (_, journal):
+        await until_finished(journal)
+    assert await world.picture_vectors.count("t") == 1
+
+
+async def test_a_full_disk_fails_the_document_and_says_so(world: World) -> None:
+    (world.folder / "pictures").write_text("a file where the folder should be")
+    async with world.open() as (corpus, _):
+        told = await ingest(corpus, Upload("a.png", RED))
+    assert reasons(told) == {"a.png": StoreUnavailable.default_reason}
+    assert [given.state for given in told] == [DocumentState.FAILED]
+
+
+async def test_without_an_encoder_pictures_are_found_by_their_words(world: World) -> None:
+    world.encoder = None
+    async with world.open() as (corpus, _):
+        assert states(await ingest(corpus, Upload("a.png", RED)), "a.png") == [DURABLE, SEARCHABLE]
+    assert await world.vectors.count("t") == 1
+    assert await world.picture_vectors.count("t") == 0
+
+
+async def test_text_in_a_picture_is_read_where_that_is_asked_for(world: World) -> None:
+    pytest.importorskip("rapidocr_onnxruntime")
+    world.settings = CorpusSettings(ocr=True)
+    async with world.open() as (corpus, journal):
+        await ingest(corpus, Upload("a.png", lettered("PRESS NINE")))
+        assert "NINE" in (await the_chunk(journal, "a.png")).text
+
+
+def lettered(text: str) -> bytes:
+    image = Image.new("RGB", (480, 120), "white")
+    ImageDraw.Draw(image).text((20, 30), text, "black", ImageFont.load_default(48))
+    made = io.BytesIO()
+    image.save(made, "PNG")
+    return made.getvalue()
