@@ -6,17 +6,9 @@ import io
 
 import numpy as np
 
+from router.models.pictures import FORMATS
 from router.types import Pixels
 
-MIME_TYPES = {
-    "PNG": "image/png",
-    "JPEG": "image/jpeg",
-    "WEBP": "image/webp",
-    "GIF": "image/gif",
-    "BMP": "image/bmp",
-    "TIFF": "image/tiff",
-}
-"""By Pillow's name of the format."""
 ORIENTATION = 0x0112
 SIDEWAYS = range(5, 9)
 """Values of that EXIF tag with which width and height change places."""
@@ -28,10 +20,10 @@ def described(content: bytes) -> tuple[str, int, int]:
     """The true media type of a file that `load_picture` takes, and the width and height in which it is shown. Blocking."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(content), formats=list(MIME_TYPES)) as image:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         width, height = image.size
         is_sideways = image.getexif().get(ORIENTATION) in SIDEWAYS
-        return MIME_TYPES[str(image.format)], *((height, width) if is_sideways else (width, height))
+        return f"image/{str(image.format).lower()}", *((height, width) if is_sideways else (width, height))
 
 
 def thumbnail(pixels: Pixels) -> bytes:
@@ -52,7 +44,7 @@ def legible(content: bytes, side: int) -> Pixels:
     """A file that `load_picture` takes, no larger than `side`: finer than what encoders look at. Blocking."""
     from PIL import Image, ImageOps
 
-    with Image.open(io.BytesIO(content), formats=list(MIME_TYPES)) as image:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         image.draft("RGB", (side, side))
         shown = ImageOps.exif_transpose(image).convert("RGB")
         shown.thumbnail((side, side))

@@ -26,6 +26,7 @@ from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
 from router.routing.learned import LearnedPolicy
 from router.routing.value import WEIGHTS, ValueModel, open_model
+from router.stores.durable_file import write_durably
 from router.types import Caller, Query, RouteDecision
 
 SHIPPED = "shipped"
@@ -120,7 +121,7 @@ class PolicyVersions:
         ValueModel.parse(text, version, "version")
         with self._changing() as manifest:
             self.check_free(version)
-            _write(self._path(version), text)
+            write_durably(self._path(version), text.encode())
             added = Version(sha256=_sha256(text), made_at=datetime.now(UTC))
             self._keep(manifest.model_copy(update={"versions": {**manifest.versions, version: added}}))
         return self._path(version)
@@ -172,7 +173,7 @@ class PolicyVersions:
     def keep_comparison(self, comparison: Comparison) -> None:
         """Write it beside its version, in place of an earlier one."""
         with self._changing():
-            _write(self._comparison_path(comparison.version), comparison.model_dump_json(indent=1) + "\n")
+            write_durably(self._comparison_path(comparison.version), f"{comparison.model_dump_json(indent=1)}\n".encode())
 
     def comparison(self, version: str) -> Comparison | None:
         return _read(self._comparison_path(version), Comparison)
@@ -222,7 +223,7 @@ class PolicyVersions:
         return live
 
     def _keep(self, manifest: Manifest) -> None:
-        _write(self.manifest_path, manifest.model_dump_json(indent=1) + "\n")
+        write_durably(self.manifest_path, f"{manifest.model_dump_json(indent=1)}\n".encode())
 
     @contextmanager
     def _changing(self) -> Iterator[Manifest]:
@@ -292,16 +293,6 @@ def _read(path: Path, kind: type[_ModelT]) -> _ModelT | None:
     except (ValidationError, UnicodeDecodeError, OSError) as error:
         message = f"{path} is no file of this release's: {error}; put a whole one back, or remove it"
         raise Conflict(message, reason="MANIFEST_UNREADABLE") from error
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
 
 
 def _sha256(text: str) -> str:

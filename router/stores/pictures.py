@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from router.errors import NotFound, StoreUnavailable
+from router.stores.durable_file import write_durably
 
 THUMBNAIL = ".thumbnail.jpg"
 
@@ -56,8 +55,8 @@ class FolderPictureStore:
         path = self._path(tenant, picture_id)
         with _disk_errors():
             # The thumbnail first: where the file is, all of it is.
-            await asyncio.to_thread(_write, _thumbnail_of(path), thumbnail)
-            await asyncio.to_thread(_write, path, content)
+            await asyncio.to_thread(write_durably, _thumbnail_of(path), thumbnail)
+            await asyncio.to_thread(write_durably, path, content)
 
     async def read(self, tenant: str, picture_id: str) -> bytes:
         return await self._read(self._path(tenant, picture_id), picture_id)
@@ -98,27 +97,6 @@ def _disk_errors() -> Iterator[None]:
 
 def _thumbnail_of(path: Path) -> Path:
     return path.with_name(path.name + THUMBNAIL)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=".", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(partial)
-        raise
-    # The new name is on the disk only when the folder is.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _ids_in(folder: Path) -> set[str]:
