@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+from rich.console import Console
+from rich.progress import Progress
 
 from router import __version__
 from router.app import App, open_app
@@ -33,8 +35,10 @@ TENANT = "default"
 FORMAT = 5
 """Raise it when the meaning of an ingested corpus changes in a way that neither settings nor version show."""
 
-Progress = Callable[[int, int], None]
+Ingesting = Callable[[int, int], None]
 """Documents done, documents in all."""
+Stage = Callable[[str, int], Callable[[], None]]
+"""Begins a stage of so many steps; what it returns is called after each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Ingested:
 
 
 @asynccontextmanager
-async def scratch_app(settings: Settings, dataset: Dataset, progress: Progress) -> AsyncIterator[tuple[App, Ingested]]:
+async def scratch_app(settings: Settings, dataset: Dataset, progress: Ingesting) -> AsyncIterator[tuple[App, Ingested]]:
     """The engine over the data set's own corpus. Stores are embedded ones; models and weights are those of the settings."""
     folder = scratch_folder(settings, dataset)
     scratch = settings.model_copy(
@@ -68,6 +72,23 @@ def _decided_by_the_question(routing: RoutingSettings) -> RoutingSettings:
     """Without what depends on chance, on a key or on the use of a service: versions and a log are in its own data folder."""
     policies = tuple(name for name in routing.policies or () if name != "knn") or None
     return routing.model_copy(update={"policies": policies, "shadow": (), "experiment": None, "exploration": 0.0})
+
+
+@asynccontextmanager
+async def watched_scratch_app(settings: Settings, dataset: Dataset) -> AsyncIterator[tuple[App, Stage]]:
+    """As `scratch_app`, with its progress and that of every stage on the screen."""
+    with Progress(console=Console(stderr=True)) as bar:
+        ingesting = bar.add_task(f"ingest {dataset.name}", total=None)
+
+        def ingest_progress(done: int, total: int) -> None:
+            bar.update(ingesting, completed=done, total=total)
+
+        def stage(name: str, total: int) -> Callable[[], None]:
+            task = bar.add_task(f"{name} {dataset.name}", total=total)
+            return lambda: bar.advance(task)
+
+        async with scratch_app(settings, dataset, ingest_progress) as (app, _):
+            yield app, stage
 
 
 def scratch_folder(settings: Settings, dataset: Dataset) -> Path:
@@ -106,7 +127,7 @@ def served_sources(settings: Settings, dataset: Dataset) -> dict[str, SourceSett
     return sources or dict(settings.sources)
 
 
-async def _ingest(app: App, dataset: Dataset, marker: Path, progress: Progress) -> Ingested:
+async def _ingest(app: App, dataset: Dataset, marker: Path, progress: Ingesting) -> Ingested:
     if marker.exists():
         return Ingested(json.loads(marker.read_text())["documents"], 0.0)
     uploads = [

@@ -6,13 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
 from router.experiments.catalogue import open_dataset
 from router.experiments.dataset import Dataset
 from router.experiments.lessons import Lesson, lessons
-from router.experiments.scratch import scratch_app
+from router.experiments.scratch import watched_scratch_app
 from router.experiments.value_training import trained, with_words_of_time
 from router.settings import Settings
 
@@ -59,12 +56,5 @@ def learned_lessons(settings: Settings, folders: Sequence[Path], *, k: int, limi
 
 async def _lessons(settings: Settings, dataset: Dataset, k: int, limit: int | None) -> list[Lesson]:
     questions = dataset.some_questions(limit=limit)
-    with Progress(console=Console(stderr=True)) as bar:
-        ingesting = bar.add_task(f"ingest {dataset.name}", total=None)
-
-        def ingest_progress(done: int, total: int) -> None:
-            bar.update(ingesting, completed=done, total=total)
-
-        async with scratch_app(settings, dataset, ingest_progress) as (opened, _):
-            asking = bar.add_task(f"ask {dataset.name}", total=len(questions))
-            return await lessons(opened.engine, dataset.name, questions, k, lambda: bar.advance(asking))
+    async with watched_scratch_app(settings, dataset) as (opened, stage):
+        return await lessons(opened.engine, dataset.name, questions, k, stage("ask", len(questions)))

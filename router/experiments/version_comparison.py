@@ -10,9 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress
-
 from router.errors import InvalidInput
 from router.experiments.catalogue import open_dataset
 from router.experiments.comparison import paired_difference
@@ -30,7 +27,7 @@ from router.experiments.off_policy import (
     snips,
 )
 from router.experiments.routing import Measured
-from router.experiments.scratch import scratch_app, served_sources
+from router.experiments.scratch import served_sources, watched_scratch_app
 from router.experiments.utilities import Made, measure_sets, read_table, write_table
 from router.routing.base import SourceProfile
 from router.routing.learned import LearnedPolicy
@@ -124,27 +121,17 @@ async def _utilities(
     made = Made.of(dataset, tuple(served_sources(settings, dataset)), k, settings)
     path = tables / f"{dataset.name}.parquet" if tables is not None else None
     table = read_table(path, made, questions) if path is not None and path.exists() else None
-    with Progress(console=Console(stderr=True)) as bar:
-        ingesting = bar.add_task(f"ingest {dataset.name}", total=None)
-
-        def ingest_progress(done: int, total: int) -> None:
-            bar.update(ingesting, completed=done, total=total)
-
-        def steps(stage: str) -> Callable[[], None]:
-            task = bar.add_task(f"{stage} {dataset.name}", total=len(questions))
-            return lambda: bar.advance(task)
-
-        async with scratch_app(settings, dataset, ingest_progress) as (app, _):
-            sources = tuple(source.profile for source in app.engine.sources.values())
-            prices = {source.name: source.cost for source in sources}
-            if table is None:
-                table = await measure_sets(app.engine, made, questions, steps("every set of"))
-                if path is not None:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    write_table(path, table, questions, prices)
-            both = {pair.version: pair.model, pair.against: pair.against_model}
-            candidates = {name: Candidate(LearnedPolicy(model), sources) for name, model in both.items()}
-            decisions = await decide_all(app.engine, candidates, questions, steps("decide"))
+    async with watched_scratch_app(settings, dataset) as (app, stage):
+        sources = tuple(source.profile for source in app.engine.sources.values())
+        prices = {source.name: source.cost for source in sources}
+        if table is None:
+            table = await measure_sets(app.engine, made, questions, stage("every set of", len(questions)))
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_table(path, table, questions, prices)
+        both = {pair.version: pair.model, pair.against: pair.against_model}
+        candidates = {name: Candidate(LearnedPolicy(model), sources) for name, model in both.items()}
+        decisions = await decide_all(app.engine, candidates, questions, stage("decide", len(questions)))
     yardstick = Measured(table, prices)
     return {
         name: {
