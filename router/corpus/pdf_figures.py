@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from router.corpus.figures import check_size
@@ -30,6 +31,8 @@ PREFERENCE = 15.0
 LEADING = 1.4
 """Lines of one caption are at most so far apart, in sizes of its letters."""
 MAX_CAPTION_LINES = 8
+MAX_ON_PAGE = 256
+"""Pictures and captions that are looked at on one page: each is compared with each."""
 WHOLE_PAGE = 0.85
 """A picture of this share of a page that has text is its background, or the scan that the text was read from."""
 IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
@@ -66,7 +69,7 @@ class PageTrace:
     def __init__(self, page: PageObject) -> None:
         self._page = page
         self._drawn: list[tuple[Any, _Box]] = []
-        self._broken = 0
+        self._broken = self._more = 0
         self._inside: list[tuple[Any, Matrix]] = [(_resources_of(page), IDENTITY)]
         """Resources and coordinates of the page and of the forms that are being drawn."""
         self._entering: tuple[Any, Matrix] | None = None
@@ -85,6 +88,8 @@ class PageTrace:
             drawn = resources["/XObject"][operands[0]].get_object()
             if drawn["/Subtype"] == "/Image":
                 self._drawn.append((drawn, _box(matrix)))
+                self._more += len(self._drawn) > MAX_ON_PAGE
+                del self._drawn[MAX_ON_PAGE:]
             inner = _resources_of(drawn) or resources
             own = tuple(float(number) for number in drawn.get("/Matrix", IDENTITY))[:6]
         except Exception:  # noqa: BLE001 - anything may stand in a crafted file; the text does not depend on this
@@ -114,7 +119,8 @@ class PageTrace:
             drawn: Pictures of earlier pages, and of this one afterwards.
         """
         lines = list(self._lines())
-        captions = [(caption, span) for caption in _captions(lines) if (span := _span_of(caption, text)) is not None]
+        some = islice(_captions(lines), MAX_ON_PAGE) if self._drawn else ()
+        captions = [(caption, span) for caption in some if (span := _span_of(caption, text)) is not None]
         beside = _beside([box for _, box in self._drawn], captions)
         area = abs(float(self._page.mediabox.width) * float(self._page.mediabox.height))
         for (picture, box), caption in zip(self._drawn, beside, strict=True):
@@ -125,7 +131,8 @@ class PageTrace:
             drawn.add(identity)
             place = caption or _end_above(box, lines, text)
             yield FoundFigure(read, Span(start + place.start, start + place.end), page=number)
-        yield from [FoundFigure(partial(_left_out, "BROKEN"), Span(start, start))] * self._broken
+        for reason, count in (("BROKEN", self._broken), ("TOO_MANY", self._more)):
+            yield from [FoundFigure(partial(_left_out, reason), Span(start, start))] * count
 
     def _lines(self) -> Iterator[_Line]:
         words, place = "", (0.0, 0.0, 0.0)

@@ -323,6 +323,13 @@ async def test_a_figure_that_kills_or_blocks_the_child_costs_only_the_figures_fr
     await parser.aclose()
 
 
+async def test_a_page_of_very_many_pictures_is_read_all_the_same(parser: Parser) -> None:
+    made = pdf([("Good words.", 72, 700), *((RED, 72, 500, 80, 60) for _ in range(300))])
+    document = await parser.load(made, PDF)
+    assert len(document.figures) == 1
+    assert document.left_out == {"REPEATED": 255, "TOO_MANY": 44}
+
+
 async def test_a_figure_in_a_form_of_the_page_has_its_place_there(parser: Parser) -> None:
     buffer = io.BytesIO()
     sheet = canvas.Canvas(buffer)
