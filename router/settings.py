@@ -265,7 +265,9 @@ class CorpusSettings(Concern):
     """Whether relations are read from the grammar of the sentences. They explain paths; the walk works without them."""
     openie: OpenIESettings = OpenIESettings()
     ocr: bool = False
-    """Whether the text in pictures is read (extra `ocr`): about a second a picture."""
+    """Whether the text in pictures and figures is read (extra `ocr`): about a second a picture."""
+    max_figures: int = Field(default=128, ge=0, le=1000)
+    """Pictures inside one PDF, DOCX or HTML document that are taken, the first ones; 0 takes none."""
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> CorpusSettings:

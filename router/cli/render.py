@@ -111,6 +111,7 @@ def show_evidence(console: Console, numbered: Iterable[tuple[int, Evidence]], *,
                             ", ".join(item.sources),
                             "recorded" if item.recorded else "",
                             f"picture, {item.picture.width} x {item.picture.height}" if item.picture else "",
+                            printable(" > ".join(item.headings)) if item.picture else "",
                         ],
                     )
                 )

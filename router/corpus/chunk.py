@@ -18,7 +18,7 @@ from itertools import islice, pairwise
 from llama_index.core.node_parser import SentenceSplitter
 
 from router.corpus.layout import Layout, blocks, divided, header_of, last_sentences
-from router.corpus.text import Heading, LoadedDocument
+from router.corpus.text import Heading, LoadedDocument, is_page
 from router.names import readable_name
 from router.types import Chunk, Metadata, Picture, Span
 
@@ -153,6 +153,16 @@ def _sections(headings: Sequence[Heading], end: int, path: tuple[str, ...]) -> t
     return tuple(sections)
 
 
+def path_at(headings: Sequence[Heading], place: int) -> tuple[str, ...]:
+    """The heading path of a place in the stored text."""
+    path: list[Heading] = []
+    for heading in headings:
+        if heading.span.start > place:
+            break
+        path = [*(above for above in path if above.level < heading.level), heading]
+    return tuple(heading.text for heading in path)
+
+
 def document_id(tenant: str, name: str) -> str:
     return _identity(tenant, name)
 
@@ -185,18 +195,28 @@ def to_chunks(
 
 
 def picture_chunk(
-    words: str, picture: Picture, *, document_id: str, document_name: str, collection: str, title: str, metadata: Metadata
+    words: str,
+    picture: Picture,
+    *,
+    document_id: str,
+    document_name: str,
+    collection: str,
+    title: str,
+    metadata: Metadata,
+    ordinal: int = 0,
+    headings: tuple[str, ...] = (),
+    start: int = 0,
 ) -> Chunk:
-    """The one passage of a picture, whose text is its words."""
+    """The passage of a picture, whose text is its words, which begin at `start` of the stored text."""
     return Chunk(
         id=_identity(document_id, picture.id, words),
         document_id=document_id,
         collection=collection,
-        ordinal=0,
+        ordinal=ordinal,
         title=title,
-        headings=(),
+        headings=headings,
         text=words,
-        span=Span(0, len(words)),
+        span=Span(start, start + len(words)),
         metadata=metadata,
         document_name=document_name,
         picture=picture,
@@ -205,7 +225,7 @@ def picture_chunk(
 
 def embedded_text(chunk: Chunk) -> str:
     """What is embedded for a passage: its title (or readable file name) and the headings that its own words do not show, then the words."""
-    above = [heading for heading in chunk.headings if heading != chunk.title and heading not in chunk.text]
+    above = [heading for heading in chunk.headings if heading != chunk.title and heading not in chunk.text and not is_page(heading)]
     return ". ".join(part for part in (chunk.title or readable_name(chunk.document_name), *above, chunk.text) if part)
 
 

@@ -26,6 +26,8 @@ class Format:
     isolated: bool = False
     """Whether its parser may hang or swell on a crafted file, so that it runs in a process of its own."""
     is_picture: bool = False
+    has_figures: bool = False
+    """Whether pictures inside it are found; it is `isolated` then."""
 
 
 def _read_picture(content: bytes, max_pixels: int) -> LoadedDocument:
@@ -41,9 +43,9 @@ def _picture(ending: str, *other_endings: str) -> Format:
 _FORMATS = (
     Format("text/plain", ".txt", read_plain, (), (".text",)),
     Format("text/markdown", ".md", read_markdown, ("text/x-markdown",), (".markdown",)),
-    Format("text/html", ".html", read_html, ("application/xhtml+xml",), (".htm", ".xhtml"), isolated=True),
-    Format("application/pdf", ".pdf", read_pdf, ("application/x-pdf",), (), isolated=True),
-    Format("application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".docx", read_docx, (), (), isolated=True),
+    Format("text/html", ".html", read_html, ("application/xhtml+xml",), (".htm", ".xhtml"), isolated=True, has_figures=True),
+    Format("application/pdf", ".pdf", read_pdf, ("application/x-pdf",), (), isolated=True, has_figures=True),
+    Format("application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".docx", read_docx, isolated=True, has_figures=True),
     Format("text/tab-separated-values", ".tsv", read_facts, (), ()),
     Format("application/x-ndjson", ".jsonl", read_openie, ("application/jsonl",), (".ndjson",)),
     _picture(".png"),

@@ -1,6 +1,8 @@
 """Parsing off the event loop: text in a thread; formats whose parsers may hang on a crafted file in a child process, which can be killed.
 
-Between the two processes: a length and JSON, then (to the child only) the file. No pickles, since the child has read hostile bytes.
+Between the two processes: a length and JSON, then (to the child) the file; after a document with figures, each of them in the same way,
+one by one, and an end. So a figure that kills the child costs itself and those after it, never the document. No pickles, since the child
+has read hostile bytes.
 """
 
 from __future__ import annotations
@@ -13,13 +15,15 @@ import resource
 import signal
 import struct
 import sys
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, BinaryIO
 
+from router.corpus.figures import MAX_FIGURE_BYTES, taken
 from router.corpus.load import Format, format_of, load
 from router.corpus.picture_file import written_in
-from router.corpus.text import Heading, LoadedDocument, LoadedPicture, rejected
+from router.corpus.text import Figure, FoundFigure, Heading, LoadedDocument, LoadedPicture, rejected
 from router.errors import DocumentRejected
 from router.models.pictures import MAX_PIXELS
 from router.types import Span
@@ -35,11 +39,21 @@ _DIED = (asyncio.IncompleteReadError, ConnectionError)
 class Parser:
     """Reads files, one at a time in the child. The child starts with the first file that needs it and again after it died."""
 
-    def __init__(self, max_chars: int, timeout_s: float = PARSE_TIMEOUT_S, *, max_pixels: int = MAX_PIXELS, ocr: bool = False) -> None:
+    def __init__(
+        self,
+        max_chars: int,
+        timeout_s: float = PARSE_TIMEOUT_S,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        ocr: bool = False,
+        max_figures: int = 0,
+    ) -> None:
         self._max_chars = max_chars
+        self._max_figures = max_figures
         self._max_pixels = max_pixels
         self._ocr = ocr
         self.timeout_s = timeout_s
+        """For the text, and again for all figures together."""
         self._child: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
 
@@ -58,10 +72,12 @@ class Parser:
                 raise rejected("BROKEN", f"it could not be read within {self.timeout_s:.0f} s") from exc
             except _DIED as exc:
                 raise rejected("BROKEN", f"the parser of {form.ending} files died on it") from exc
-        if "reason" in reply:
-            raise rejected(reply["reason"], reply["message"])
+            if "reason" in reply:
+                raise rejected(reply["reason"], reply["message"])
+            figures, left_out = await self._figures(reply["found"]) if reply["found"] else ((), {})
         headings = tuple(Heading(level, text, Span(*span)) for level, text, span in reply["headings"])
-        return LoadedDocument(reply["text"], reply["title"], headings, picture=_picture(reply["picture"]))
+        picture = None if reply["picture"] is None else _picture(reply["picture"])
+        return LoadedDocument(reply["text"], reply["title"], headings, picture=picture, figures=figures, left_out=left_out)
 
     @property
     def child_pid(self) -> int | None:
@@ -81,17 +97,46 @@ class Parser:
                 return await self._ask(content, form)  # it may have died before this file came
             raise
 
+    async def _figures(self, found: int) -> tuple[tuple[Figure, ...], dict[str, int]]:
+        """The figures of the document that the child has just told of, as far as it comes, and how many are left out for which reason."""
+        figures: list[Figure] = []
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                while "end" not in (head := await self._answer()):
+                    room = MAX_FIGURE_BYTES - sum(len(figure.content) for figure in figures)
+                    if head["size"] > room or len(figures) == self._max_figures:
+                        raise ConnectionError("the child tells of more than it may")
+                    content = await self._output().readexactly(head["size"])
+                    figures.append(Figure(content, _picture(head["picture"]), Span(*head["place"]), head["words"], head["page"]))
+            return tuple(figures), head["end"]
+        except (TimeoutError, *_DIED):
+            await self._end_child()
+            return tuple(figures), {"UNREAD": found - len(figures)}
+        except BaseException:
+            await self._end_child()  # what it still sends would be taken for the answer to the next file
+            raise
+
+    def _output(self) -> asyncio.StreamReader:
+        assert self._child is not None
+        assert self._child.stdout is not None
+        return self._child.stdout
+
+    async def _answer(self) -> Any:
+        (length,) = _LENGTH.unpack(await self._output().readexactly(_LENGTH.size))
+        return json.loads(await self._output().readexactly(length))
+
     async def _ask_child(self, content: bytes, form: Format) -> Any:
         if self._child is None or self._child.returncode is not None:
             self._child = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "router.corpus.parsing", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
             )
-        stdin, stdout = self._child.stdin, self._child.stdout
+        stdin = self._child.stdin
         assert stdin is not None
-        assert stdout is not None
         request = {
             "mime_type": form.mime_type,
             "limit": self._max_pixels if form.is_picture else self._max_chars,
+            "max_pixels": self._max_pixels,
+            "max_figures": self._max_figures,
             "ocr": self._ocr,
             "size": len(content),
             "timeout_s": int(self.timeout_s) + 1,
@@ -99,8 +144,7 @@ class Parser:
         head = json.dumps(request).encode()
         stdin.writelines((_LENGTH.pack(len(head)), head, content))
         await stdin.drain()
-        (length,) = _LENGTH.unpack(await stdout.readexactly(_LENGTH.size))
-        return json.loads(await stdout.readexactly(length))
+        return await self._answer()
 
     async def _end_child(self) -> None:
         child, self._child = self._child, None
@@ -117,27 +161,49 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         request = json.loads(requests.read(_LENGTH.unpack(head)[0]))
         content = requests.read(request["size"])
         signal.alarm(request["timeout_s"])  # ends this process even when the parent was killed meanwhile
-        reply = json.dumps(_reply(content, request)).encode()
+        reply, found = _reply(content, request)
+        _send(replies, reply)
+        if found:
+            signal.alarm(request["timeout_s"])
+            left_out: Counter[str] = Counter()
+            for figure in taken(found, request["max_figures"], request["max_pixels"], left_out, ocr=request["ocr"]):
+                about = {"picture": _told(figure.picture), "place": _ends(figure.place), "words": figure.words, "page": figure.page}
+                _send(replies, {"size": len(figure.content), **about}, figure.content)
+            _send(replies, {"end": left_out})
         signal.alarm(0)
-        replies.write(_LENGTH.pack(len(reply)) + reply)
-        replies.flush()
 
 
-def _reply(content: bytes, request: dict[str, Any]) -> dict[str, Any]:
+def _send(replies: BinaryIO, head: dict[str, Any], content: bytes = b"") -> None:
+    encoded = json.dumps(head).encode()
+    replies.write(_LENGTH.pack(len(encoded)) + encoded)
+    replies.write(content)
+    replies.flush()
+
+
+def _reply(content: bytes, request: dict[str, Any]) -> tuple[dict[str, Any], tuple[FoundFigure, ...]]:
+    """What is sent of a document, and its figures, which are sent after it."""
     try:
         document = load(content, format_of("", request["mime_type"]), request["limit"])
         if document.picture is not None and request["ocr"]:
             document = replace(document, text=written_in(content))
     except DocumentRejected as error:
-        return {"reason": error.reason, "message": error.message}
-    headings = [(heading.level, heading.text, tuple(asdict(heading.span).values())) for heading in document.headings]
-    picture = document.picture
-    shown = None if picture is None else {**asdict(picture), "thumbnail": base64.b64encode(picture.thumbnail).decode()}
-    return {"text": document.text, "title": document.title, "headings": headings, "picture": shown}
+        return {"reason": error.reason, "message": error.message}, ()
+    headings = [(heading.level, heading.text, _ends(heading.span)) for heading in document.headings]
+    found = document.found if request["max_figures"] else ()
+    picture = None if document.picture is None else _told(document.picture)
+    return {"text": document.text, "title": document.title, "headings": headings, "picture": picture, "found": len(found)}, found
 
 
-def _picture(told: dict[str, Any] | None) -> LoadedPicture | None:
-    return None if told is None else LoadedPicture(**{**told, "thumbnail": base64.b64decode(told["thumbnail"])})
+def _ends(span: Span) -> tuple[int, int]:
+    return span.start, span.end
+
+
+def _told(picture: LoadedPicture) -> dict[str, Any]:
+    return {**asdict(picture), "thumbnail": base64.b64encode(picture.thumbnail).decode()}
+
+
+def _picture(told: dict[str, Any]) -> LoadedPicture:
+    return LoadedPicture(**{**told, "thumbnail": base64.b64decode(told["thumbnail"])})
 
 
 def main() -> None:

@@ -65,20 +65,21 @@ class CorpusPictures:
         self._files = asyncio.Lock()
 
     @asynccontextmanager
-    async def kept(self, tenant: str, content: bytes, loaded: LoadedDocument) -> AsyncIterator[Picture | None]:
-        """Keep the file of a picture (None: it is no picture); inside, nothing removes it, so that the journal can take its document."""
-        if loaded.picture is None:
-            yield None
-            return
-        seen = loaded.picture
-        picture = Picture(hashlib.sha256(content).hexdigest(), seen.mime_type, seen.width, seen.height)
-        self._taking[tenant, picture.id] += 1
+    async def kept(self, tenant: str, content: bytes, loaded: LoadedDocument) -> AsyncIterator[tuple[Picture, ...]]:
+        """Keep the file of a picture, or those of a document's figures; inside, nothing removes them, so that the journal can take it."""
+        files = [(figure.content, figure.picture) for figure in loaded.figures]
+        if loaded.picture is not None:
+            files = [(content, loaded.picture)]
+        pictures = tuple(Picture(hashlib.sha256(file).hexdigest(), seen.mime_type, seen.width, seen.height) for file, seen in files)
+        taken = [(tenant, picture.id) for picture in pictures]
+        self._taking.update(taken)
         try:
-            async with self._files:
-                await self._store.put(tenant, picture.id, content, seen.thumbnail)
-            yield picture
+            for picture, (file, seen) in zip(pictures, files, strict=True):
+                async with self._files:
+                    await self._store.put(tenant, picture.id, file, seen.thumbnail)
+            yield pictures
         finally:
-            self._taking[tenant, picture.id] -= 1
+            self._taking.subtract(taken)
 
     async def write(self, tenant: str, chunks: Sequence[Chunk], persist: Any) -> None:
         """Embed and write the pictures among some passages."""

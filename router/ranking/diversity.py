@@ -60,7 +60,8 @@ def without_repetitions(evidence: Sequence[Evidence]) -> list[Evidence]:
     """The list without what an earlier item says already; that item takes over the provenances.
 
     The same words (white space, case and punctuation do not count) say the same; so does a passage that lies almost wholly within better
-    ones of its document, as the end of a long section does when neighbouring passages overlap.
+    ones of its document, as the end of a long section does when neighbouring passages overlap. What has a picture says more than words,
+    so it yields only to what has one too.
     """
     kept: list[Evidence] = []
     place_of: dict[str, int] = {}
@@ -69,6 +70,8 @@ def without_repetitions(evidence: Sequence[Evidence]) -> list[Evidence]:
         place = place_of.get(words) if words else None
         if place is None:
             place = _covering(item, kept)
+        if place is not None and item.picture is not None and kept[place].picture is None:
+            place = None
         if place is None:
             place_of[words] = len(kept)
             kept.append(item)

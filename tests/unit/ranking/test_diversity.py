@@ -13,7 +13,7 @@ from router.ranking.diversity import Diversity, without_repetitions
 from router.stores.base import GraphBatch
 from router.stores.vectors import PassageVectors
 from router.testing.engine import ListRetriever, small_engine
-from router.types import Caller, Chunk, Deadline, Evidence, EvidenceKind, Provenance, Query, Span, TextPart
+from router.types import Caller, Chunk, Deadline, Evidence, EvidenceKind, Picture, Provenance, Query, Span, TextPart
 
 TENANT = "acme"
 
@@ -33,6 +33,16 @@ async def known(directions: dict[str, tuple[float, float]]) -> PassageVectors:
 
 def ids(evidence: list[Evidence]) -> list[str]:
     return [item.id for item in evidence]
+
+
+def test_a_picture_yields_to_no_words_and_words_yield_to_a_picture_of_the_same() -> None:
+    picture = Picture("a" * 64, "image/png", 80, 60)
+    section = passage("section", "Before. Figure 1: The gate. After.", "d", (0, 34))
+    figure = replace(passage("figure", "Figure 1: The gate.", "d", (8, 27)), picture=picture)
+    caption = passage("caption", "figure 1: the gate", "e")
+    assert ids(without_repetitions([section, figure, caption])) == ["section", "figure"]
+    assert ids(without_repetitions([caption, section, figure])) == ["caption", "section", "figure"]
+    assert ids(without_repetitions([figure, replace(figure, id="twin")])) == ["figure"]
 
 
 def test_the_same_words_are_said_once_and_keep_all_provenances() -> None:
