@@ -162,6 +162,8 @@ class Picture:
     height: int
     thumbnail: bytes = field(default=b"", repr=False)
     """A small JPEG; only in what is returned to a caller."""
+    near_duplicates: tuple[str, ...] = ()
+    """Ids of other pictures of the tenant that show the same photo in another size, format or light; only in what is returned."""
 
 
 @dataclass(frozen=True, slots=True)
