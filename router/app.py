@@ -67,6 +67,7 @@ from router.routing.versions import PolicyVersions
 from router.settings import GraphSource, OpenAILLM, Settings, SourceSettings, VectorSource, WebSource
 from router.stores.base import LexicalIndex
 from router.stores.decision_log import DecisionLog
+from router.stores.fingerprints import NearDuplicates
 from router.stores.graph import BoltGraphStore, GraphMonitor, open_graph_store
 from router.stores.journal import Journal, open_journal
 from router.stores.lexical import MemoryLexicalIndex
@@ -151,7 +152,7 @@ class _Assembly:
             default_fusion=self._settings.fusion.method,
             reranker=await self._open_reranker(),
             corrector=self._corrector(),
-            diversity=Diversity(self._passage_vectors, self._settings.retrieval.diversity),
+            diversity=Diversity(self._passage_vectors, self._settings.retrieval.diversity, self._near_duplicates),
             reader=self._reader(),
             generator=self._generator(),
             thumbnails=self._picture_store,
@@ -288,6 +289,9 @@ class _Assembly:
         self._stack.push_async_callback(self._mirror.save)
         self._passage_vectors = await self._open_passage_vectors(tenants)
         self._picture_vectors = await self._open_picture_vectors(tenants)
+        self._near_duplicates = NearDuplicates()
+        for tenant in tenants:
+            self._near_duplicates.put(tenant, await self._journal.fingerprints.all(tenant))
         self._lexical = await self._open_lexical(tenants)
         observers: list[CorpusObserver] = [self._mirror, self._passage_vectors]
         if isinstance(self._lexical, MemoryLexicalIndex):
@@ -317,6 +321,7 @@ class _Assembly:
             self._picture_vectors_store,
             self._picture_vectors,
             self._settings.models.pictures.max_pixels,
+            self._near_duplicates,
         )
 
     async def _open_decision_log(self) -> DecisionLog:

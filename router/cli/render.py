@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from router.types import Citation, CorrectiveTurn, Evidence, EvidenceKind, Notice, RouteDecision, SourceCode, SourceReport
+from router.types import Citation, CorrectiveTurn, Evidence, EvidenceKind, Notice, Picture, RouteDecision, SourceCode, SourceReport
 
 # Documents and web pages are not ours: their control characters could drive the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -110,7 +110,7 @@ def show_evidence(console: Console, numbered: Iterable[tuple[int, Evidence]], *,
                             printable(item.uri) or _members(item),
                             ", ".join(item.sources),
                             "recorded" if item.recorded else "",
-                            f"picture, {item.picture.width} x {item.picture.height}" if item.picture else "",
+                            _pictured(item.picture) if item.picture else "",
                         ],
                     )
                 )
@@ -149,6 +149,11 @@ def cited(citations: Sequence[Citation], evidence: Sequence[Evidence]) -> list[t
     by_id = {item.id: item for item in evidence}
     markers = {citation.marker: by_id[citation.evidence_id] for citation in citations if citation.evidence_id in by_id}
     return sorted(markers.items(), key=lambda pair: pair[0])
+
+
+def _pictured(picture: Picture) -> str:
+    copies = f", copies of it: {len(picture.near_duplicates)}" if picture.near_duplicates else ""
+    return f"picture, {picture.width} x {picture.height}{copies}"
 
 
 def _members(item: Evidence) -> str:

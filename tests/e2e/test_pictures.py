@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from router.app import App, open_app
 from router.corpus.base import Upload
@@ -95,3 +97,29 @@ async def test_a_language_model_that_sees_gets_the_pictures(settings: Settings, 
             assert "(The picture shows" in words[-1]
         else:
             assert "(The picture shows" in content
+
+
+async def test_five_copies_of_a_photo_take_one_place(settings: Settings) -> None:
+    original = (SAMPLE / "pictures" / "heron-gate.png").read_bytes()
+
+    async def copies() -> AsyncIterator[Upload]:
+        async for upload in uploads():
+            yield upload
+        for number, side in enumerate((300, 240, 200, 160)):
+            made = io.BytesIO()
+            image = Image.open(io.BytesIO(original)).convert("RGB")
+            image.thumbnail((side, side))
+            image.save(made, "JPEG", quality=70 + number)
+            yield Upload(f"holiday-{number}.jpg", made.getvalue(), metadata={"caption": f"A gate, seen on day {number}."})
+
+    async with open_app(settings) as app:
+        assert [given.failure async for given in app.corpus.ingest("default", copies()) if given.failure] == []
+    async with open_app(settings) as app:
+        query = Query((ImagePart((SAMPLE / "photos" / "heron-gate.jpg").read_bytes(), "image/jpeg"),))
+        caller = Caller("default", "r", Deadline.after(60))
+        few = await app.engine.retrieve(query, Options(sources=("vector",), limit=3), caller)
+        many = await app.engine.retrieve(query, Options(sources=("vector",), limit=20), caller)
+    linked = [item.picture is not None and len(item.picture.near_duplicates) == 4 for item in few.evidence]
+    assert sum(linked) == 1
+    last = [item.uri.startswith("holiday") or item.uri == "heron-gate.png" for item in many.evidence[-4:]]
+    assert last == [True] * 4
