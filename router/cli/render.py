@@ -162,7 +162,8 @@ def cited(citations: Sequence[Citation], evidence: Sequence[Evidence]) -> list[t
 
 
 def _pictured(picture: Picture) -> str:
-    copies = f", copies of it: {len(picture.near_duplicates)}" if picture.near_duplicates else ""
+    count = len(picture.near_duplicates)
+    copies = f", +{count} {'copy' if count == 1 else 'copies'}" if count else ""
     return f"picture, {picture.width} x {picture.height}{copies}"
 
 
