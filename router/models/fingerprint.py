@@ -29,5 +29,4 @@ def fingerprint(pixels: Pixels) -> bytes:
     if np.ptp(grey) < LEAST_CONTRAST:
         return b""
     frequencies = dctn(grey)[:FREQUENCIES, :FREQUENCIES].ravel()
-    frequencies[0] = 0.0  # the mean: only the light
     return np.packbits(frequencies > np.median(frequencies)).tobytes()
