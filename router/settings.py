@@ -195,6 +195,9 @@ class OpenAILLM(Concern):
     """Longest wait for one call, in seconds."""
     context_tokens: int = Field(default=8192, ge=1024)
     """Context window of the model, in tokens."""
+    vision: bool = False
+    """Whether the model sees. Then an answer's prompt has pictures of the evidence and of the question; else their words only. They are
+    sent to `base_url`, as the words are."""
 
 
 class LocalLLM(Concern):
@@ -485,6 +488,9 @@ class GenerationSettings(Concern):
     """Longest answer, in tokens of the model."""
     evidence_tokens: int = Field(default=1800, ge=128)
     """Tokens of the prompt that evidence may take; the last items are cut or left out, with a warning."""
+    max_pictures: int = Field(default=4, ge=1, le=16)
+    """Pictures in a prompt at most, with `models.llm.vision`: the question's, then those of the best evidence. They get what the words
+    leave of the model's context; each counts as 255 to 787 tokens, by its size."""
     max_sentences: int = Field(default=3, ge=1)
     """Sentences of an extractive answer."""
     min_relevance: float = Field(default=0.3, ge=-1, le=1)

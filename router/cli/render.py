@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from router.types import Citation, CorrectiveTurn, Evidence, EvidenceKind, Notice, RouteDecision, SourceCode, SourceReport
+from router.cli.thumbnails import Graphics, show_thumbnail
+from router.types import Citation, CorrectiveTurn, Evidence, EvidenceKind, Notice, Picture, RouteDecision, SourceCode, SourceReport
 
 # Documents and web pages are not ours: their control characters could drive the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -94,12 +95,19 @@ class StreamedText:
         self._column = 0 if word.endswith("\n") else self._column + cell_len(word)
 
 
-def show_evidence(console: Console, numbered: Iterable[tuple[int, Evidence]], *, with_text: bool = False) -> None:
-    """Each item with its number, where it comes from, who found it and, for graph evidence, the path that explains it."""
-    table = Table.grid(padding=(0, 1))
-    table.add_column(justify="right")
-    table.add_column(overflow="fold")
-    for number, item in numbered:
+def show_evidence(
+    console: Console, numbered: Iterable[tuple[int, Evidence]], *, with_text: bool = False, graphics: Graphics | None = None
+) -> None:
+    """Each item with its number, where it comes from, who found it and, for graph evidence, the path that explains it.
+
+    With `graphics` the thumbnails of pictures are shown below theirs.
+    """
+    items = list(numbered)
+    width = max((len(f"[{number}]") for number, _ in items), default=0)
+    for number, item in items:
+        table = Table.grid(padding=(0, 1))
+        table.add_column(justify="right", width=width)
+        table.add_column(overflow="fold")
         lines = [Text(printable(item.title or item.uri or item.id), style="bold")]
         lines.append(
             Text(
@@ -110,7 +118,7 @@ def show_evidence(console: Console, numbered: Iterable[tuple[int, Evidence]], *,
                             printable(item.uri) or _members(item),
                             ", ".join(item.sources),
                             "recorded" if item.recorded else "",
-                            f"picture, {item.picture.width} x {item.picture.height}" if item.picture else "",
+                            _pictured(item.picture) if item.picture else "",
                             printable(" > ".join(item.headings)) if item.picture else "",
                         ],
                     )
@@ -123,7 +131,9 @@ def show_evidence(console: Console, numbered: Iterable[tuple[int, Evidence]], *,
         if with_text:
             lines.append(Text(printable(item.text)))
         table.add_row(Text(f"[{number}]"), Text("\n").join(lines))
-    console.print(table)
+        console.print(table)
+        if graphics is not None and item.picture is not None and item.picture.thumbnail:
+            show_thumbnail(console, item.picture.thumbnail, graphics, width + 1)
 
 
 def show_reports(console: Console, reports: Sequence[SourceReport]) -> None:
@@ -150,6 +160,12 @@ def cited(citations: Sequence[Citation], evidence: Sequence[Evidence]) -> list[t
     by_id = {item.id: item for item in evidence}
     markers = {citation.marker: by_id[citation.evidence_id] for citation in citations if citation.evidence_id in by_id}
     return sorted(markers.items(), key=lambda pair: pair[0])
+
+
+def _pictured(picture: Picture) -> str:
+    count = len(picture.near_duplicates)
+    copies = f", +{count} {'copy' if count == 1 else 'copies'}" if count else ""
+    return f"picture, {picture.width} x {picture.height}{copies}"
 
 
 def _members(item: Evidence) -> str:

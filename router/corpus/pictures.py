@@ -19,16 +19,20 @@ from router.corpus.base import Upload
 from router.corpus.text import LoadedDocument, normalise
 from router.errors import NotFound
 from router.models.base import PictureEmbedder
+from router.models.fingerprint import fingerprint
 from router.models.pictures import MAX_PIXELS, load_picture
 from router.names import readable_name
 from router.stores.base import GraphBatch, VectorStore
+from router.stores.fingerprints import NearDuplicates
 from router.stores.journal import Journal
 from router.stores.pictures import PictureStore
 from router.stores.vectors import PassageVectors
-from router.types import Chunk, Matrix, Picture
+from router.types import MAX_NEAR_DUPLICATES, Chunk, Picture, Pixels
 
 WORDS_OF = ("caption", "alt")
 """Metadata that says what a picture shows."""
+FINGERPRINTS = "fingerprints 1"
+"""Their kind; pictures that were ingested with another, or without, get one when they come again."""
 
 
 class CorpusPictures:
@@ -42,6 +46,7 @@ class CorpusPictures:
         vector_store: Their vectors, by passage.
         vectors: The same in this process.
         max_pixels: Larger pictures are refused.
+        near_duplicates: Their fingerprints in this process.
     """
 
     def __init__(
@@ -53,14 +58,16 @@ class CorpusPictures:
         vector_store: VectorStore,
         vectors: PassageVectors,
         max_pixels: int = MAX_PIXELS,
+        near_duplicates: NearDuplicates | None = None,
     ) -> None:
         self._store = store
         self._journal = journal
         self._encoder = encoder
-        self.version = version
+        self.version = f"{version} {FINGERPRINTS}"
         self._vector_store = vector_store
         self._vectors = vectors
         self.max_pixels = max_pixels
+        self._near_duplicates = near_duplicates or NearDuplicates()
         self._taking: Counter[tuple[str, str]] = Counter()
         self._files = asyncio.Lock()
 
@@ -82,10 +89,17 @@ class CorpusPictures:
             self._taking.subtract(taken)
 
     async def write(self, tenant: str, chunks: Sequence[Chunk], persist: Any) -> None:
-        """Embed and write the pictures among some passages."""
+        """Embed and write the pictures among some passages, and what they are recognised by."""
         pictured = [chunk for chunk in chunks if chunk.picture is not None]
-        if pictured and self._encoder is not None:
-            vectors = await persist(self._embedded, tenant, pictured)
+        if not pictured:
+            return
+        pictures = [chunk.picture.id for chunk in pictured if chunk.picture is not None]
+        pixels = await persist(self._pixels, tenant, pictures)
+        fingerprints = dict(zip(pictures, await asyncio.to_thread(lambda: list(map(fingerprint, pixels))), strict=True))
+        await persist(self._journal.fingerprints.keep, tenant, fingerprints)
+        self._near_duplicates.put(tenant, fingerprints)
+        if self._encoder is not None:
+            vectors = await persist(self._encoder.embed, pixels)
             await persist(self._vector_store.upsert, tenant, pictured, vectors)
             await self._vectors.on_written(tenant, pictured, vectors, GraphBatch())
 
@@ -109,7 +123,9 @@ class CorpusPictures:
         picture = await self._journal.picture(tenant, picture_id)
         if picture is None:
             raise NotFound(f"there is no picture {picture_id!r}", field="picture_id")
-        return replace(picture, thumbnail=await self._store.thumbnail(tenant, picture_id)), await self._store.read(tenant, picture_id)
+        near = self._near_duplicates.of(tenant, picture_id)[:MAX_NEAR_DUPLICATES]
+        picture = replace(picture, thumbnail=await self._store.thumbnail(tenant, picture_id), near_duplicates=near)
+        return picture, await self._store.read(tenant, picture_id)
 
     async def sweep(self) -> None:
         """Remove files whose documents the journal never took. At start, before anything is ingested."""
@@ -120,12 +136,13 @@ class CorpusPictures:
     async def _remove_file(self, tenant: str, picture_id: str) -> None:
         async with self._files:
             if not self._taking[tenant, picture_id] and await self._journal.picture(tenant, picture_id) is None:
+                self._near_duplicates.remove(tenant, picture_id)
+                await self._journal.fingerprints.forget(tenant, picture_id)
                 await self._store.delete(tenant, picture_id)
 
-    async def _embedded(self, tenant: str, chunks: Sequence[Chunk]) -> Matrix:
-        assert self._encoder is not None
-        files = [await self._store.read(tenant, chunk.picture.id) for chunk in chunks if chunk.picture is not None]
-        return await self._encoder.embed([await asyncio.to_thread(load_picture, file, max_pixels=self.max_pixels) for file in files])
+    async def _pixels(self, tenant: str, picture_ids: Sequence[str]) -> list[Pixels]:
+        files = [await self._store.read(tenant, picture_id) for picture_id in picture_ids]
+        return [await asyncio.to_thread(load_picture, file, max_pixels=self.max_pixels) for file in files]
 
 
 def words_of(upload: Upload, title: str, loaded: LoadedDocument) -> str:

@@ -128,7 +128,7 @@ async def test_ask_shows_the_decision_the_answer_and_what_it_rests_on() -> None:
         )
     ]
     assert order == sorted(order)
-    assert "    notes/lanterns.md | vector, graph | recorded | picture, 4 x 3" in lines
+    assert "    notes/lanterns.md | vector, graph | recorded | picture, 4 x 3, +1 copy" in lines
     assert "    path: Ada -keeps-> lantern" in lines
     assert "note: the answer is a quotation" in lines
     assert max(map(len, lines)) <= 80
@@ -221,7 +221,13 @@ async def test_pictures_are_sent_and_saved(tmp_path: Path) -> None:
                 assert file.read_bytes() == b"the file"
                 assert str(file) in result.stderr.replace("\n", "")
         shown = json.loads((await run("retrieve", QUESTION, "--json")).stdout)
-        assert shown["evidence"][0]["picture"] == {"id": "ab", "mime_type": "image/png", "width": 4, "height": 3}
+        assert shown["evidence"][0]["picture"] == {
+            "id": "ab",
+            "mime_type": "image/png",
+            "width": 4,
+            "height": 3,
+            "near_duplicates": ["cd"],
+        }
         # This small engine has no model for pictures, and says so of the part that is one.
         refused = await run("ask", QUESTION, "--image", str(tmp_path / "photo.png"))
         assert "no model for pictures" in " ".join(refused.stderr.split())

@@ -7,10 +7,11 @@ import io
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from router.corpus.base import DocumentState, Upload
 from router.corpus.chunk import document_id
+from router.corpus.service import Corpus
 from router.errors import NotFound, StoreUnavailable
 from router.settings import CorpusSettings
 from router.stores.journal import Journal
@@ -21,6 +22,16 @@ from tests.unit.corpus.test_service import DURABLE, FAILED, SEARCHABLE, UNCHANGE
 from tests.unit.pictures import SVG, animated, drawn, png_that_says
 
 RED, BLUE = drawn("red"), drawn("blue")
+SAMPLE = Path(__file__).parents[3] / "examples" / "sample" / "pictures"
+GATE, PUMP = (SAMPLE / "heron-gate.png").read_bytes(), (SAMPLE / "otter-pump.png").read_bytes()
+
+
+def copied(content: bytes) -> bytes:
+    """Smaller, recompressed and a little brighter."""
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    made = io.BytesIO()
+    ImageEnhance.Brightness(image.resize((240, 180))).enhance(1.1).save(made, "JPEG", quality=60)
+    return made.getvalue()
 
 
 def sha(content: bytes) -> str:
@@ -156,6 +167,51 @@ async def test_a_picture_replaced_by_a_text_of_its_name(world: World) -> None:
         assert files(world) == []
         assert (await the_chunk(journal, "a")).picture is None
         assert await world.picture_vectors.count("t") == 0
+
+
+async def near(corpus: Corpus, content: bytes, tenant: str = "t") -> tuple[str, ...]:
+    picture, _ = await corpus.picture(tenant, sha(content))
+    return picture.near_duplicates
+
+
+async def test_copies_of_a_photo_are_linked_until_they_are_deleted(world: World) -> None:
+    copy = copied(GATE)
+    async with world.open() as (corpus, journal):
+        await ingest(corpus, Upload("gate.png", GATE), Upload("copy.jpg", copy), Upload("pump.png", PUMP), Upload("red.png", RED))
+        await ingest(corpus, Upload("blue.png", BLUE), Upload("pump again.png", PUMP))
+        await ingest(corpus, Upload("gate.png", GATE), tenant="u")
+        assert await near(corpus, GATE) == (sha(copy),)
+        assert await near(corpus, copy) == (sha(GATE),)
+        assert await near(corpus, PUMP) == ()
+        assert await near(corpus, RED) == ()
+        assert await near(corpus, GATE, "u") == ()
+        await corpus.delete("t", document_id("t", "copy.jpg"))
+        assert await near(corpus, GATE) == ()
+        assert set(await journal.fingerprints.all("t")) == {sha(GATE), sha(PUMP), sha(RED), sha(BLUE)}
+
+
+async def test_copies_are_linked_without_an_encoder_too(world: World) -> None:
+    world.encoder = None
+    async with world.open() as (corpus, _):
+        await ingest(corpus, Upload("gate.png", GATE), Upload("copy.jpg", copied(GATE)))
+        assert await near(corpus, GATE) == (sha(copied(GATE)),)
+
+
+async def test_pictures_of_a_corpus_without_fingerprints_are_linked_when_they_come_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.open() as (corpus, journal):
+        with monkeypatch.context() as earlier:
+            earlier.setattr(corpus._pictures, "version", world.version)  # as a release without them made its documents
+            await ingest(corpus, Upload("gate.png", GATE))
+        await journal.fingerprints.forget("t", sha(GATE))
+        corpus._pictures._near_duplicates.remove("t", sha(GATE))
+        await ingest(corpus, Upload("copy.jpg", copied(GATE)))
+        assert await near(corpus, GATE) == ()
+        assert await near(corpus, copied(GATE)) == ()
+        assert states(await ingest(corpus, Upload("gate.png", GATE)), "gate.png") == [DURABLE, SEARCHABLE]
+        assert await near(corpus, GATE) == (sha(copied(GATE)),)
+        await corpus.delete("t", document_id("t", "gate.png"))
 
 
 async def test_tenants_do_not_see_each_others_pictures(world: World) -> None:
