@@ -35,6 +35,9 @@ TENANT = "default"
 FORMAT = 5
 """Raise it when the meaning of an ingested corpus changes in a way that neither settings nor version show."""
 
+SHAPES_TEXT = {"chunk_tokens", "chunk_overlap_tokens", "relations", "openie"}
+"""Settings of the corpus that change what becomes of plain text; a data set has no pictures and no figures."""
+
 Ingesting = Callable[[int, int], None]
 """Documents done, documents in all."""
 Stage = Callable[[str, int], Callable[[], None]]
@@ -103,7 +106,7 @@ def _fingerprint(settings: Settings, dataset: Dataset) -> str:
         "version": __version__,
         "embedding": settings.models.embedding.model_dump(mode="json"),
         "entities": settings.models.entities.model_dump(mode="json"),
-        "corpus": settings.corpus.model_dump(mode="json"),
+        "corpus": settings.corpus.model_dump(mode="json", include=SHAPES_TEXT),
         "milvus": settings.milvus.model_dump(mode="json", include={"index", "lexical"}),
     }
     return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
