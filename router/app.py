@@ -316,6 +316,7 @@ class _Assembly:
             self._picture_vectors_store,
             self._picture_vectors,
             self._settings.models.pictures.max_pixels,
+            self._settings.corpus.picture_labels,
         )
 
     async def _open_decision_log(self) -> DecisionLog:

@@ -268,6 +268,8 @@ class CorpusSettings(Concern):
     """Whether the text in pictures and figures is read (extra `ocr`): about a second a picture."""
     max_figures: int = Field(default=128, ge=0, le=1000)
     """Pictures inside one PDF, DOCX or HTML document that are taken, the first ones; 0 takes none."""
+    picture_labels: float | None = Field(default=0.9, gt=0, le=1)
+    """Probability from which the name of what a picture shows, as the encoder `aligned` sees it, is a name in that picture; None: never."""
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> CorpusSettings:

@@ -151,6 +151,17 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureLabel:
+    """The name of what a picture seems to show, with the probability that it is right."""
+
+    name: str
+    probability: float
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.probability:.2f})"
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A picture of the corpus, by reference; its file lies in the picture store."""
 
@@ -162,6 +173,8 @@ class Picture:
     height: int
     thumbnail: bytes = field(default=b"", repr=False)
     """A small JPEG; only in what is returned to a caller."""
+    labels: tuple[PictureLabel, ...] = ()
+    """Likeliest first; empty where the encoder has no names for what it sees, or is not sure enough."""
 
 
 @dataclass(frozen=True, slots=True)

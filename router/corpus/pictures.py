@@ -11,24 +11,36 @@ import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from router.corpus.base import Upload
 from router.corpus.text import LoadedDocument, normalise
 from router.errors import NotFound
-from router.models.base import PictureEmbedder
+from router.models.base import PictureEmbedder, PictureLabeller
 from router.models.pictures import MAX_PIXELS, load_picture
 from router.names import readable_name
 from router.stores.base import GraphBatch, VectorStore
 from router.stores.journal import Journal
 from router.stores.pictures import PictureStore
 from router.stores.vectors import PassageVectors
-from router.types import Chunk, Matrix, Picture
+from router.types import Chunk, Matrix, Picture, PictureLabel
 
 WORDS_OF = ("caption", "alt")
 """Metadata that says what a picture shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Pictures that the encoder has seen."""
+
+    chunks: tuple[Chunk, ...]
+    """Their passages, with the labels of the pictures."""
+    vectors: Matrix
+    """One a passage."""
 
 
 class CorpusPictures:
@@ -42,6 +54,7 @@ class CorpusPictures:
         vector_store: Their vectors, by passage.
         vectors: The same in this process.
         max_pixels: Larger pictures are refused.
+        sure: Probability from which what the encoder calls a picture is a name in it; None takes no such names.
     """
 
     def __init__(
@@ -53,6 +66,7 @@ class CorpusPictures:
         vector_store: VectorStore,
         vectors: PassageVectors,
         max_pixels: int = MAX_PIXELS,
+        sure: float | None = None,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -61,6 +75,7 @@ class CorpusPictures:
         self._vector_store = vector_store
         self._vectors = vectors
         self.max_pixels = max_pixels
+        self.sure = sure if isinstance(encoder, PictureLabeller) else None
         self._taking: Counter[tuple[str, str]] = Counter()
         self._files = asyncio.Lock()
 
@@ -81,13 +96,21 @@ class CorpusPictures:
         finally:
             self._taking.subtract(taken)
 
-    async def write(self, tenant: str, chunks: Sequence[Chunk], persist: Any) -> None:
-        """Embed and write the pictures among some passages."""
+    async def look(self, tenant: str, chunks: Sequence[Chunk], persist: Any) -> Looked:
+        """Embed the pictures among some passages, and label those that the encoder has a name for."""
         pictured = [chunk for chunk in chunks if chunk.picture is not None]
-        if pictured and self._encoder is not None:
-            vectors = await persist(self._embedded, tenant, pictured)
-            await persist(self._vector_store.upsert, tenant, pictured, vectors)
-            await self._vectors.on_written(tenant, pictured, vectors, GraphBatch())
+        if not pictured or self._encoder is None:
+            return Looked((), np.empty((0, 0), np.float32))
+        looked: Looked = await persist(self._looked, tenant, pictured)
+        return looked
+
+    async def write(self, tenant: str, looked: Looked, persist: Any) -> None:
+        """Write what was seen."""
+        if looked.chunks:
+            if self.sure is not None:
+                await persist(self._journal.label_pictures, tenant, looked.chunks)
+            await persist(self._vector_store.upsert, tenant, looked.chunks, looked.vectors)
+            await self._vectors.on_written(tenant, looked.chunks, looked.vectors, GraphBatch())
 
     async def remove(self, tenant: str, document_id: str, persist: Any) -> None:
         """Remove what a document's passages that are gone had: vectors, and files that no other passage has."""
@@ -122,10 +145,20 @@ class CorpusPictures:
             if not self._taking[tenant, picture_id] and await self._journal.picture(tenant, picture_id) is None:
                 await self._store.delete(tenant, picture_id)
 
-    async def _embedded(self, tenant: str, chunks: Sequence[Chunk]) -> Matrix:
+    async def _looked(self, tenant: str, chunks: Sequence[Chunk]) -> Looked:
         assert self._encoder is not None
         files = [await self._store.read(tenant, chunk.picture.id) for chunk in chunks if chunk.picture is not None]
-        return await self._encoder.embed([await asyncio.to_thread(load_picture, file, max_pixels=self.max_pixels) for file in files])
+        pixels = [await asyncio.to_thread(load_picture, file, max_pixels=self.max_pixels) for file in files]
+        if self.sure is None or not isinstance(self._encoder, PictureLabeller):
+            return Looked(tuple(chunks), await self._encoder.embed(pixels))
+        vectors, labels = await self._encoder.embed_and_label(pixels)
+        sure = [tuple(label for label in some if label.probability >= self.sure) for some in labels]
+        return Looked(tuple(map(_labelled, chunks, sure)), vectors)
+
+
+def _labelled(chunk: Chunk, labels: tuple[PictureLabel, ...]) -> Chunk:
+    assert chunk.picture is not None
+    return replace(chunk, picture=replace(chunk.picture, labels=labels))
 
 
 def words_of(upload: Upload, title: str, loaded: LoadedDocument) -> str:

