@@ -279,8 +279,11 @@ class CorpusSettings(Concern):
 
 
 class PictureAddressSettings(Concern):
-    """Pictures in questions."""
+    """Where pictures lie: the files of the corpus, and those that questions give by address."""
 
+    store: SecretStr | None = None
+    """`s3://BUCKET/PREFIX?endpoint=http://HOST:PORT&region=REGION` keeps the files of pictures in an S3-compatible store (`endpoint` for
+    what is not AWS); credentials from the environment, as AWS's tools find them. None: a folder in the data folder."""
     allowed_hosts: tuple[str, ...] = ()
     """Hosts from which pictures of questions are read by http(s) address; private addresses are refused all the same."""
     max_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)

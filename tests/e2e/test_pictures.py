@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from router.app import App, open_app
 from router.corpus.base import Upload
@@ -14,9 +15,10 @@ from router.corpus.chunk import document_id
 from router.engine import Options
 from router.models import aligned, minilm, weights
 from router.models.spaces import Composition, EmbeddingSpace
-from router.settings import CorpusSettings, GraphSource, Settings, VectorSource
+from router.settings import CorpusSettings, GraphSource, PictureAddressSettings, Settings, VectorSource
 from router.testing.fakes import ColourEncoder
 from router.types import Answer, Caller, Deadline, ImagePart, Query, TextPart
+from tests.contract.object_server import CREDENTIALS, serving
 from tests.unit.pictures import crossword
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
@@ -41,13 +43,20 @@ async def answered(app: App, question: str, photo: str | bytes) -> Answer:
     return answer
 
 
-@pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+@pytest.fixture(params=["folder", "bucket"])
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Settings]:
     async def by_colours(models, cache_dir, text):
         return EmbeddingSpace("colours", "1", text.dimension, text, ColourEncoder(text.dimension), Composition(0.5))
 
     monkeypatch.setattr("router.app.open_space", by_colours)
-    return Settings(data_dir=tmp_path, sources={"vector": VectorSource(), "graph": GraphSource()})
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with serving() as server:
+        store = f"s3://bucket/prefix?endpoint={server.endpoint}&region=eu-central-1" if request.param == "bucket" else None
+        pictures = PictureAddressSettings(store=store and SecretStr(store))
+        yield Settings(data_dir=tmp_path, sources={"vector": VectorSource(), "graph": GraphSource()}, pictures=pictures)
+        assert (store is None) == (tmp_path / "pictures").exists()
+        assert (store is not None) == any(name.startswith("bucket/prefix/default/") for name in server.objects)
 
 
 async def test_from_a_photo_to_a_cited_answer_over_a_restart(settings: Settings) -> None:
