@@ -73,7 +73,8 @@ from router.stores.journal import Journal, open_journal
 from router.stores.lexical import MemoryLexicalIndex
 from router.stores.milvus import MilvusLexicalIndex, MilvusVectorStore
 from router.stores.mirror import GraphMirror
-from router.stores.pictures import FolderPictureStore
+from router.stores.pictures import FolderPictureStore, PictureStore
+from router.stores.s3_pictures import S3PictureStore
 from router.stores.vectors import PassageVectors
 
 log = structlog.get_logger()
@@ -253,7 +254,7 @@ class _Assembly:
             settings.milvus, data_dir, space=self._embedder.name, dimension=self._embedder.dimension
         )
         self._stack.push_async_callback(self._vectors.aclose)
-        self._picture_store = FolderPictureStore(data_dir / "pictures")
+        self._picture_store = await self._open_picture_store()
         self._picture_vectors_store = await self._open_picture_vectors_store()
         self._graph: BoltGraphStore = await open_graph_store(settings.graph, data_dir)
         self._stack.push_async_callback(self._graph.aclose)
@@ -265,6 +266,15 @@ class _Assembly:
             Component("vector store", self._check_vectors, self._first_source(VectorSource)),
             Component("graph store", self._check_graph, self._first_source(GraphSource)),
         ]
+
+    async def _open_picture_store(self) -> PictureStore:
+        url = self._settings.pictures.store
+        if url is None or not url.get_secret_value():
+            return FolderPictureStore(self._settings.data_dir / "pictures")
+        store = await S3PictureStore.open(url.get_secret_value())
+        # Neither the service nor a source goes down with it: evidence only has no thumbnails meanwhile.
+        self._components.append(Component("picture store", store.ping, source="picture store"))
+        return store
 
     async def _open_picture_vectors_store(self) -> MilvusVectorStore:
         """In a collection beside the passages': a picture is a passage by its words, too."""
@@ -322,6 +332,7 @@ class _Assembly:
             self._picture_vectors,
             self._settings.models.pictures.max_pixels,
             self._near_duplicates,
+            self._settings.corpus.picture_labels,
         )
 
     async def _open_decision_log(self) -> DecisionLog:

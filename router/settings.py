@@ -271,6 +271,8 @@ class CorpusSettings(Concern):
     """Whether the text in pictures and figures is read (extra `ocr`): about a second a picture."""
     max_figures: int = Field(default=128, ge=0, le=1000)
     """Pictures inside one PDF, DOCX or HTML document that are taken, the first ones; 0 takes none."""
+    picture_labels: float | None = Field(default=0.9, gt=0, le=1)
+    """Probability from which the name of what a picture shows, as the encoder `aligned` sees it, is a name in that picture; None: never."""
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> CorpusSettings:
@@ -280,8 +282,11 @@ class CorpusSettings(Concern):
 
 
 class PictureAddressSettings(Concern):
-    """Pictures in questions."""
+    """Where pictures lie: the files of the corpus, and those that questions give by address."""
 
+    store: SecretStr | None = None
+    """`s3://BUCKET/PREFIX?endpoint=http://HOST:PORT&region=REGION` keeps the files of pictures in an S3-compatible store (`endpoint` for
+    what is not AWS); credentials from the environment, as AWS's tools find them. None: a folder in the data folder."""
     allowed_hosts: tuple[str, ...] = ()
     """Hosts from which pictures of questions are read by http(s) address; private addresses are refused all the same."""
     max_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)

@@ -155,6 +155,17 @@ MAX_NEAR_DUPLICATES = 16
 
 
 @dataclass(frozen=True, slots=True)
+class PictureLabel:
+    """The name of what a picture seems to show, with the probability that it is right."""
+
+    name: str
+    probability: float
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.probability:.2f})"
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A picture of the corpus, by reference; its file lies in the picture store."""
 
@@ -169,6 +180,8 @@ class Picture:
     near_duplicates: tuple[str, ...] = ()
     """Ids of other pictures of the tenant that show the same in another size, format or light, the likest first, at most
     MAX_NEAR_DUPLICATES; only in what is returned to a caller."""
+    labels: tuple[PictureLabel, ...] = ()
+    """Likeliest first; empty where the encoder has no names for what it sees, or is not sure enough."""
 
 
 @dataclass(frozen=True, slots=True)

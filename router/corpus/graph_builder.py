@@ -26,6 +26,8 @@ SUBJECT = "SUBJECT"
 """What a passage without a title is probably about."""
 OTHER_NAME = "OTHER_NAME"
 """One end of a pair of names for the same thing."""
+DEPICTED = "DEPICTED"
+"""What a picture seems to show: a name that need not stand in any text, and is looked for in none."""
 NAMES = (TITLE, TERM, SUBJECT, OTHER_NAME)
 """Kinds that are looked for in every text, not only where they were recognised."""
 PASSAGES_PER_READ = 500
@@ -70,6 +72,8 @@ class NameGraphBuilder:
         named, subjects = _subjects(chunks, recognised, openings)
         found, mentions, relations = _recognised_names(chunks, recognised)
         aliases, also_called = _aliases(chunks, recognised)
+        depicted, shown = _depicted(chunks, known)
+        mentions += shown
 
         stated = [*aliases, *terms, *named]
         new_names = [entity for entity in stated if _known_name(known, entity.id) is None and _is_findable(entity)]
@@ -80,7 +84,7 @@ class NameGraphBuilder:
         mentions += await self._find_in_old(tenant, old_ids, finder)
         await asyncio.to_thread(words.add, chunks)
 
-        entities = {entity.id: entity for entity in sorted((*found, *stated), key=_rank, reverse=True)}
+        entities = {entity.id: entity for entity in sorted((*depicted, *found, *stated), key=_rank, reverse=True)}
         # Named anew, so that the batch is whole by itself: every mention's entity is in it.
         for identity in {mention.entity_id for mention in mentions} | entities.keys():
             old = _known_name(known, identity)
@@ -158,6 +162,19 @@ def _recognised_names(chunks: Sequence[Chunk], recognised: Sequence[Recognised])
                     entities.setdefault(end, Entity(end, bare_name(name.text), name.kind))
                 facts.append(_fact(ends[0], relation.relation, ends[1], chunk.document_id, chunk.id))
     return list(entities.values()), mentions, list({fact.id: fact for fact in facts}.values())
+
+
+def _depicted(chunks: Sequence[Chunk], known: GraphSnapshot) -> tuple[list[Entity], list[Mention]]:
+    """What pictures show, as if their words named it: a picture is one of many of its kind, not what the kind's title is about."""
+    entities: dict[str, Entity] = {}
+    mentions: list[Mention] = []
+    for chunk in chunks:
+        for label in chunk.picture.labels if chunk.picture is not None else ():
+            identity = entity_id(label.name)
+            is_known = known.node(identity) is not None
+            entities[identity] = known.entity(identity) if is_known else Entity(identity, label.name, DEPICTED)
+            mentions.append(Mention(chunk.id, identity, chunk.span))
+    return list(entities.values()), mentions
 
 
 def _structured_facts(triples: Mapping[str, Sequence[Triple]]) -> tuple[list[Fact], list[Entity]]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from router.corpus.base import Upload
 from router.corpus.text import LoadedDocument, normalise
 from router.errors import NotFound
-from router.models.base import PictureEmbedder
+from router.models.base import PictureEmbedder, PictureLabeller
 from router.models.fingerprint import fingerprint
 from router.models.pictures import MAX_PIXELS, load_picture
 from router.names import readable_name
@@ -27,12 +27,24 @@ from router.stores.fingerprints import NearDuplicates
 from router.stores.journal import Journal
 from router.stores.pictures import PictureStore
 from router.stores.vectors import PassageVectors
-from router.types import MAX_NEAR_DUPLICATES, Chunk, Picture, Pixels
+from router.types import MAX_NEAR_DUPLICATES, Chunk, Matrix, Picture, PictureLabel
 
 WORDS_OF = ("caption", "alt")
 """Metadata that says what a picture shows."""
 FINGERPRINTS = "fingerprints 1"
 """Their kind; pictures that were ingested with another, or without, get one when they come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Pictures that the encoder has seen."""
+
+    chunks: tuple[Chunk, ...]
+    """Their passages, with the labels of the pictures."""
+    vectors: Matrix | None
+    """One a passage; None without an encoder."""
+    fingerprints: Mapping[str, bytes]
+    """By picture."""
 
 
 class CorpusPictures:
@@ -47,6 +59,7 @@ class CorpusPictures:
         vectors: The same in this process.
         max_pixels: Larger pictures are refused.
         near_duplicates: Their fingerprints in this process.
+        sure: Probability from which what the encoder calls a picture is a name in it; None takes no such names.
     """
 
     def __init__(
@@ -59,6 +72,7 @@ class CorpusPictures:
         vectors: PassageVectors,
         max_pixels: int = MAX_PIXELS,
         near_duplicates: NearDuplicates | None = None,
+        sure: float | None = None,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -68,6 +82,7 @@ class CorpusPictures:
         self._vectors = vectors
         self.max_pixels = max_pixels
         self._near_duplicates = near_duplicates or NearDuplicates()
+        self.sure = sure if isinstance(encoder, PictureLabeller) else None
         self._taking: Counter[tuple[str, str]] = Counter()
         self._files = asyncio.Lock()
 
@@ -88,20 +103,25 @@ class CorpusPictures:
         finally:
             self._taking.subtract(taken)
 
-    async def write(self, tenant: str, chunks: Sequence[Chunk], persist: Any) -> None:
-        """Embed and write the pictures among some passages, and what they are recognised by."""
+    async def look(self, tenant: str, chunks: Sequence[Chunk], persist: Any) -> Looked:
+        """Embed the pictures among some passages, label those that the encoder has a name for, and take what they are recognised by."""
         pictured = [chunk for chunk in chunks if chunk.picture is not None]
         if not pictured:
+            return Looked((), None, {})
+        looked: Looked = await persist(self._looked, tenant, pictured)
+        return looked
+
+    async def write(self, tenant: str, looked: Looked, persist: Any) -> None:
+        """Write what was seen."""
+        if not looked.chunks:
             return
-        pictures = [chunk.picture.id for chunk in pictured if chunk.picture is not None]
-        pixels = await persist(self._pixels, tenant, pictures)
-        fingerprints = dict(zip(pictures, await asyncio.to_thread(lambda: list(map(fingerprint, pixels))), strict=True))
-        await persist(self._journal.fingerprints.keep, tenant, fingerprints)
-        self._near_duplicates.put(tenant, fingerprints)
-        if self._encoder is not None:
-            vectors = await persist(self._encoder.embed, pixels)
-            await persist(self._vector_store.upsert, tenant, pictured, vectors)
-            await self._vectors.on_written(tenant, pictured, vectors, GraphBatch())
+        await persist(self._journal.fingerprints.keep, tenant, looked.fingerprints)
+        self._near_duplicates.put(tenant, looked.fingerprints)
+        if self.sure is not None:
+            await persist(self._journal.label_pictures, tenant, looked.chunks)
+        if looked.vectors is not None:
+            await persist(self._vector_store.upsert, tenant, looked.chunks, looked.vectors)
+            await self._vectors.on_written(tenant, looked.chunks, looked.vectors, GraphBatch())
 
     async def remove(self, tenant: str, document_id: str, persist: Any) -> None:
         """Remove what a document's passages that are gone had: vectors, and files that no other passage has."""
@@ -140,9 +160,23 @@ class CorpusPictures:
                 await self._journal.fingerprints.forget(tenant, picture_id)
                 await self._store.delete(tenant, picture_id)
 
-    async def _pixels(self, tenant: str, picture_ids: Sequence[str]) -> list[Pixels]:
-        files = [await self._store.read(tenant, picture_id) for picture_id in picture_ids]
-        return [await asyncio.to_thread(load_picture, file, max_pixels=self.max_pixels) for file in files]
+    async def _looked(self, tenant: str, chunks: Sequence[Chunk]) -> Looked:
+        pictures = [chunk.picture.id for chunk in chunks if chunk.picture is not None]
+        files = [await self._store.read(tenant, picture_id) for picture_id in pictures]
+        pixels = [await asyncio.to_thread(load_picture, file, max_pixels=self.max_pixels) for file in files]
+        fingerprints = dict(zip(pictures, await asyncio.to_thread(lambda: list(map(fingerprint, pixels))), strict=True))
+        if self._encoder is None:
+            return Looked(tuple(chunks), None, fingerprints)
+        if self.sure is None or not isinstance(self._encoder, PictureLabeller):
+            return Looked(tuple(chunks), await self._encoder.embed(pixels), fingerprints)
+        vectors, labels = await self._encoder.embed_and_label(pixels)
+        sure = [tuple(label for label in some if label.probability >= self.sure) for some in labels]
+        return Looked(tuple(map(_labelled, chunks, sure)), vectors, fingerprints)
+
+
+def _labelled(chunk: Chunk, labels: tuple[PictureLabel, ...]) -> Chunk:
+    assert chunk.picture is not None
+    return replace(chunk, picture=replace(chunk.picture, labels=labels))
 
 
 def words_of(upload: Upload, title: str, loaded: LoadedDocument) -> str:

@@ -211,7 +211,7 @@ class Corpus:
         if self._extractor is not None:
             parts.append(self._extractor.name)
         if form.is_picture or form.has_figures:
-            parts += [self._pictures.version, self._settings.ocr]
+            parts += [self._pictures.version, self._settings.ocr, self._pictures.sure]
         if form.has_figures:
             parts.append(self._settings.max_figures)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

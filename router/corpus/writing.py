@@ -62,17 +62,20 @@ class StoreWriter:
         openings: dict[str, tuple[Chunk, Recognised]],
         persist: Persist,
     ) -> None:
-        vectors, read, stated = await asyncio.gather(
+        vectors, read, stated, looked = await asyncio.gather(
             persist(self._embedder.embed, [embedded_text(chunk) for chunk in chunks]),
             persist(self._recogniser.recognise, [chunk.text for chunk in chunks]),
             persist(self._statements.of, tenant, chunks),
+            self._pictures.look(tenant, chunks, persist),
         )
+        labelled = {chunk.id: chunk for chunk in looked.chunks}
+        chunks = [labelled.get(chunk.id, chunk) for chunk in chunks]
         recognised = [with_statements(seen, said) for seen, said in zip(read, stated, strict=True)]
         openings.update({chunk.document_id: (chunk, seen) for chunk, seen in zip(chunks, recognised, strict=True) if chunk.ordinal == 0})
         batch = await persist(self._builder.build, tenant, chunks, recognised, facts, openings)
         if chunks:
             await persist(self._vector_store.upsert, tenant, chunks, vectors)
-            await self._pictures.write(tenant, chunks, persist)
+            await self._pictures.write(tenant, looked, persist)
         await persist(self._graph_store.upsert, tenant, batch)
         # Before the next batch is built, since the builder looks at what they know.
         for observer in self._observers:

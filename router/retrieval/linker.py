@@ -12,7 +12,7 @@ from bm25s.stopwords import STOPWORDS_EN
 from rapidfuzz import fuzz, process
 
 from router.errors import StoreUnavailable
-from router.names import folded
+from router.names import entity_id, folded
 from router.retrieval.base import LinkedName
 from router.stores.mirror import GraphMirror
 from router.stores.snapshot import GraphSnapshot, Name
@@ -58,6 +58,14 @@ class NameLinker:
                 linked[name.entity_id] = name
         known_well = [_with_standing(name, snapshot) for name in linked.values()]
         return tuple(sorted(known_well, key=lambda name: (-len(name.surface), -name.probability, name.entity_id)))
+
+    async def called(self, tenant: str, name: str) -> tuple[LinkedName, ...]:
+        """The entity of that name, however it is written, and what it may stand for. Raises as `link`."""
+        snapshot = await self._mirror.current(tenant)
+        identity = entity_id(name)
+        if snapshot.node(identity) is None:
+            return ()
+        return tuple(_with_standing(meant, snapshot) for meant in _meant(snapshot, [Name(snapshot.entity(identity), name)]))
 
     async def ids_in(self, tenant: str, text: str) -> tuple[str, ...]:
         """Entities that a text of this query names; none while there is no graph to name them."""
@@ -112,8 +120,8 @@ def _is_function_word(surface: str) -> bool:
 def _meant(snapshot: GraphSnapshot, names: Sequence[Name]) -> Iterator[LinkedName]:
     for name in names:
         yield LinkedName(name.entity.id, name.entity.name, name.surface, 1.0)
-        for entity_id, probability in snapshot.aliases(name.entity.id):
-            yield LinkedName(entity_id, snapshot.entity(entity_id).name, name.surface, probability)
+        for meant, probability in snapshot.aliases(name.entity.id):
+            yield LinkedName(meant, snapshot.entity(meant).name, name.surface, probability)
 
 
 class _Spellings:

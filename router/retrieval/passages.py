@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from router.types import Chunk, Evidence, EvidenceKind, Provenance
+from router.types import Chunk, Evidence, EvidenceKind, Metadata, Provenance
+
+LABELS = "labels"
+"""Metadata of a picture's evidence: what it seems to show, unless its document has a field of that name."""
 
 
 def passage_evidence(chunk: Chunk, *provenance: Provenance) -> Evidence:
@@ -16,6 +19,12 @@ def passage_evidence(chunk: Chunk, *provenance: Provenance) -> Evidence:
         uri=chunk.document_name,
         span=chunk.span,
         headings=chunk.headings,
-        metadata=chunk.metadata,
+        metadata=_metadata(chunk),
         picture=chunk.picture,
     )
+
+
+def _metadata(chunk: Chunk) -> Metadata:
+    if chunk.picture is None or not chunk.picture.labels:
+        return chunk.metadata
+    return {LABELS: tuple(map(str, chunk.picture.labels)), **chunk.metadata}

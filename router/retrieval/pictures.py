@@ -18,7 +18,7 @@ from router.retrieval.linker import NameLinker
 from router.retrieval.picture_uri import PictureAddresses
 from router.stores.base import PassageStore, Scored, VectorStore
 from router.stores.vectors import PassageVectors
-from router.types import NO_FILTER, Caller, Filter, ImagePart, ImageUriPart, Matrix, Query, Vector
+from router.types import NO_FILTER, Caller, Chunk, Filter, ImagePart, ImageUriPart, Matrix, Query, Vector
 
 log = structlog.get_logger()
 
@@ -186,18 +186,26 @@ class QueryPictures:
             return Shown(vector)
 
     async def _names(self, query: Query, alike: Sequence[Nearest], caller: Caller) -> tuple[LinkedName, ...]:
-        """Entities in the words of the pictures that are alike, as if the question's "the machine in this photo" named them."""
+        """Entities that the pictures that are alike name, as if the question's "the machine in this photo" named them."""
         chunks = await self._passages.chunks(caller.tenant, [hit.chunk_id for hit in alike]) if alike else {}
         points = _POINTS.search(query.text)
         found: dict[str, LinkedName] = {}
         for hit in alike:
             if hit.chunk_id in chunks:
                 chunk = chunks[hit.chunk_id]
-                for name in await self._linker.link(caller.tenant, f"{chunk.label}.\n{chunk.text}"):
+                for name in await self._named(caller.tenant, chunk):
                     shown = replace(name, surface=points.group() if points else "", probability=name.probability * likeness(hit.cosine))
                     if name.entity_id not in found or found[name.entity_id].probability < shown.probability:
                         found[name.entity_id] = replace(shown, is_shown=True)
         return tuple(sorted(found.values(), key=lambda name: (-name.probability, not name.has_facts, name.entity_id)))
+
+    async def _named(self, tenant: str, chunk: Chunk) -> list[LinkedName]:
+        """What a picture's words name, and what it is labelled."""
+        named = list(await self._linker.link(tenant, f"{chunk.label}.\n{chunk.text}"))
+        for label in chunk.picture.labels if chunk.picture is not None else ():
+            meant = await self._linker.called(tenant, label.name)
+            named += [replace(name, probability=name.probability * label.probability) for name in meant]
+        return named
 
 
 def told(query: Query, probe: Probe) -> str:

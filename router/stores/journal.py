@@ -36,6 +36,8 @@ from router.stores.journal_schema import (
     chunks_table,
     document_values,
     documents_table,
+    label_values,
+    picture_labels_table,
     picture_values,
     pictures_table,
     schema_table,
@@ -199,6 +201,22 @@ class Journal:
             await connection.execute(
                 delete(documents_table).where(*_at_revision(tenant, document_id, revision), documents_table.c.state == DELETING)
             )
+
+    async def label_pictures(self, tenant: str, chunks: Sequence[Chunk]) -> None:
+        """Keep the labels of the pictures of some passages, as long as the passages are there, in place of earlier ones."""
+        labelled = {chunk.id: chunk.picture.labels for chunk in chunks if chunk.picture is not None and chunk.picture.labels}
+        here = chunks_table.c.tenant == tenant, chunks_table.c.id.in_(labelled)
+        async with self._write() as connection:
+            await connection.execute(
+                delete(picture_labels_table).where(
+                    picture_labels_table.c.tenant == tenant, picture_labels_table.c.chunk_id.in_([chunk.id for chunk in chunks])
+                )
+            )
+            # A passage may have been replaced while its picture was looked at.
+            there = (await connection.execute(select(chunks_table.c.id).where(*here))).scalars()
+            rows = [{"tenant": tenant, "chunk_id": key, "labels": label_values(labelled[key])} for key in there]
+            if rows:
+                await connection.execute(insert(picture_labels_table), rows)
 
     async def forget_pictures(self, tenant: str, chunk_ids: Collection[str]) -> None:
         """Forget pictures of passages that are gone, once their files have been seen to."""

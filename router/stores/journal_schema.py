@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -27,7 +28,7 @@ from sqlalchemy import (
 )
 
 from router.stores.documents import DocumentRecord, DocumentState, Failure, NewDocument, Standing
-from router.types import Chunk, Metadata, Picture, Span
+from router.types import Chunk, Metadata, Picture, PictureLabel, Span
 
 SCHEMA_VERSION = 1
 DELETING = "deleting"
@@ -91,6 +92,15 @@ pictures_table = Table(
     Index("pictures_by_id", "tenant", "id"),
 )
 
+picture_labels_table = Table(
+    "picture_labels",
+    tables,
+    Column("tenant", String(63), nullable=False),
+    Column("chunk_id", String(32), nullable=False),
+    Column("labels", Text, nullable=False),  # JSON
+    PrimaryKeyConstraint("tenant", "chunk_id"),
+    ForeignKeyConstraint(["tenant", "chunk_id"], ["chunks.tenant", "chunks.id"], ondelete="CASCADE"),
+)
 
 RECORD_COLUMNS = [
     documents_table.c[name]
@@ -119,9 +129,13 @@ SELECT_CHUNKS: Select[Any] = select(
     pictures_table.c.mime_type.label("picture_type"),
     pictures_table.c.width,
     pictures_table.c.height,
+    picture_labels_table.c.labels,
 ).select_from(
-    chunks_table.join(documents_table).outerjoin(
-        pictures_table, and_(pictures_table.c.tenant == chunks_table.c.tenant, pictures_table.c.chunk_id == chunks_table.c.id)
+    chunks_table.join(documents_table)
+    .outerjoin(pictures_table, and_(pictures_table.c.tenant == chunks_table.c.tenant, pictures_table.c.chunk_id == chunks_table.c.id))
+    .outerjoin(
+        picture_labels_table,
+        and_(picture_labels_table.c.tenant == pictures_table.c.tenant, picture_labels_table.c.chunk_id == pictures_table.c.chunk_id),
     )
 )
 
@@ -172,6 +186,10 @@ def picture_values(tenant: str, chunk: Chunk, picture: Picture) -> dict[str, Any
     }
 
 
+def label_values(labels: Sequence[PictureLabel]) -> str:
+    return json.dumps([(label.name, label.probability) for label in labels])
+
+
 def to_chunk(row: Any) -> Chunk:
     return Chunk(
         id=row.id,
@@ -184,8 +202,13 @@ def to_chunk(row: Any) -> Chunk:
         span=Span(row.span_start, row.span_end),
         metadata=_to_metadata(row.metadata),
         document_name=row.document_name,
-        picture=None if row.picture_id is None else Picture(row.picture_id, row.picture_type, row.width, row.height),
+        picture=None if row.picture_id is None else _to_picture(row),
     )
+
+
+def _to_picture(row: Any) -> Picture:
+    labels = tuple(PictureLabel(*label) for label in json.loads(row.labels or "[]"))
+    return Picture(row.picture_id, row.picture_type, row.width, row.height, labels=labels)
 
 
 def to_standing(row: Any) -> Standing:

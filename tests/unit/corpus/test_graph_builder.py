@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.corpus.base import Triple
-from router.corpus.graph_builder import TERM, TITLE, NameGraphBuilder
+from router.corpus.graph_builder import DEPICTED, TERM, TITLE, NameGraphBuilder
 from router.models.base import Recognised, RecognisedName, RecognisedRelation
 from router.names import entity_id
 from router.settings import WalkSettings
 from router.stores.mirror import GraphMirror
 from router.testing.fakes import InMemoryGraphStore
-from router.types import Span
+from router.types import Picture, PictureLabel, Span
 from tests.unit.graphs import NOTHING, TENANT, Passages, passage
 
 INCIDENT = passage("a", "Incident 12", "It came from Aster Foundry, said Jonas Weld.")
@@ -61,6 +63,20 @@ async def test_recognised_names_and_relations_become_entities_and_facts(tmp_path
 async def test_a_title_stays_a_title_when_another_document_only_mentions_it(tmp_path) -> None:
     content = await build_in_turn(tmp_path, [SUPPLIER], [INCIDENT])
     assert {entity.name: entity.kind for entity in content.entities}["Aster Foundry"] == TITLE
+
+
+async def test_what_a_picture_shows_is_linked_in_any_order_and_looked_for_in_no_text(tmp_path) -> None:
+    photo = replace(passage("p", "", "0042"), picture=Picture("0" * 64, "image/png", 9, 9, labels=(PictureLabel("coffee mug", 0.95),)))
+    about, text = passage("m", "Coffee Mug", "Of clay."), passage("t", "Note", "A coffee mug broke.")
+    alone = await build_in_turn(tmp_path / "1", [photo], [text])
+    assert {entity.name: entity.kind for entity in alone.entities} == {"coffee mug": DEPICTED, "Note": TITLE}
+    assert [(mention.chunk_id, mention.entity_id) for mention in alone.mentions] == [("p", entity_id("coffee mug"))]
+    one = await build_in_turn(tmp_path / "2", [photo], [about], [text])
+    other = await build_in_turn(tmp_path / "3", [text], [about], [photo])
+    assert one == other
+    assert {entity.name: entity.kind for entity in one.entities} == {"Coffee Mug": TITLE, "Note": TITLE}
+    assert {mention.chunk_id for mention in one.mentions} == {"p", "t"}
+    assert {subject.chunk_id for subject in one.subjects} == {"m", "t"}
 
 
 async def test_structured_facts_are_terms_and_small_words_are_not_found_in_texts(tmp_path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from router.corpus.base import DocumentState, Upload
 from router.corpus.chunk import document_id
 from router.corpus.service import Corpus
 from router.errors import NotFound, StoreUnavailable
+from router.names import entity_id
+from router.retrieval.passages import passage_evidence
 from router.settings import CorpusSettings
 from router.stores.journal import Journal
 from router.stores.pictures import FolderPictureStore
-from router.testing.fakes import ColourEncoder
-from router.types import Picture
+from router.testing.fakes import ColourEncoder, ColourNames
+from router.types import Picture, PictureLabel
 from tests.unit.corpus.test_service import DURABLE, FAILED, SEARCHABLE, UNCHANGED, World, ingest, reasons, states, until_finished
 from tests.unit.pictures import SVG, animated, drawn, png_that_says
 
@@ -32,6 +35,9 @@ def copied(content: bytes) -> bytes:
     made = io.BytesIO()
     ImageEnhance.Brightness(image.resize((240, 180))).enhance(1.1).save(made, "JPEG", quality=60)
     return made.getvalue()
+
+
+TEAPOT, UNSURE = PictureLabel("teapot", 0.93), PictureLabel("kettle", 0.89)
 
 
 def sha(content: bytes) -> str:
@@ -273,6 +279,35 @@ async def test_without_an_encoder_pictures_are_found_by_their_words(world: World
         assert states(await ingest(corpus, Upload("a.png", RED)), "a.png") == [DURABLE, SEARCHABLE]
     assert await world.vectors.count("t") == 1
     assert await world.picture_vectors.count("t") == 0
+
+
+async def test_what_a_picture_shows_is_a_name_in_it(world: World) -> None:
+    world.encoder = ColourNames({(255, 0, 0): TEAPOT, (0, 0, 255): UNSURE})
+    async with world.open() as (corpus, journal):
+        await ingest(corpus, Upload("1.png", RED), Upload("2.png", BLUE), Upload("tea.txt", b"hot water.", title="The Teapot"))
+        chunk = await the_chunk(journal, "1.png")
+        assert (chunk.text, chunk.picture.labels) == ("1", (TEAPOT,))
+        assert passage_evidence(chunk).metadata == {"labels": ("teapot (0.93)",)}
+        assert passage_evidence(replace(chunk, metadata={"labels": "own"})).metadata == {"labels": "own"}
+        assert (await the_chunk(journal, "2.png")).picture.labels == ()
+        graph = await world.graph.load("t")
+        assert [(mention.chunk_id, mention.entity_id) for mention in graph.mentions] == [(chunk.id, entity_id("the teapot"))]
+        assert "kettle" not in {entity.name for entity in graph.entities}
+        assert world.encoder.embedded == 2
+        await corpus.delete("t", chunk.document_id)
+        assert (await world.graph.load("t")).mentions == ()
+
+
+@pytest.mark.parametrize("sure", [None, 0.95])
+async def test_another_threshold_looks_again_and_takes_labels_back(world: World, sure: float | None) -> None:
+    world.encoder = ColourNames({(255, 0, 0): TEAPOT})
+    async with world.open() as (corpus, _):
+        await ingest(corpus, Upload("1.png", RED))
+    world.sure = sure
+    async with world.open() as (corpus, journal):
+        assert states(await ingest(corpus, Upload("1.png", RED)), "1.png") == [DURABLE, SEARCHABLE]
+        assert (await the_chunk(journal, "1.png")).picture.labels == ()
+        assert (await world.graph.load("t")).mentions == ()
 
 
 async def test_text_in_a_picture_is_read_where_that_is_asked_for(world: World) -> None:

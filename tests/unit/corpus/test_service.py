@@ -58,6 +58,7 @@ class World:
     picture_vectors: InMemoryVectorStore = field(default_factory=InMemoryVectorStore)
     encoder: ColourEncoder | None = field(default_factory=ColourEncoder)
     version: str = "1"
+    sure: float | None = 0.9
     settings: CorpusSettings = field(default_factory=lambda: CorpusSettings(chunk_tokens=32, chunk_overlap_tokens=4, batch_chunks=4))
     patience_s: float = 5.0
     builder: GraphBuilder | None = None
@@ -65,7 +66,7 @@ class World:
 
     def pictures(self, journal: Journal) -> CorpusPictures:
         files = FolderPictureStore(self.folder / "pictures")
-        return CorpusPictures(files, journal, self.encoder, self.version, self.picture_vectors, PassageVectors(64))
+        return CorpusPictures(files, journal, self.encoder, self.version, self.picture_vectors, PassageVectors(64), sure=self.sure)
 
     @asynccontextmanager
     async def open(self, *, start: bool = True) -> AsyncIterator[tuple[Corpus, Journal]]:

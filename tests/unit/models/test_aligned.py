@@ -14,9 +14,12 @@ import pytest
 
 from router.errors import ConfigurationError, ModelUnavailable, Overloaded
 from router.models import aligned, minilm, spaces, weights
+from router.models.base import PictureLabeller
 from router.models.embedding import open_embedder
+from router.models.pictures import load_picture
 from router.models.spaces import Composition, open_space
 from router.settings import EmbeddingSettings, ModelSettings, PictureSettings
+from tests.unit.pictures import crossword
 
 ROOT = Path(__file__).parents[3]
 needs_weights = pytest.mark.skipif(
@@ -74,6 +77,21 @@ async def test_the_default_space_takes_words_and_pictures(space, text):
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
     assert np.abs(vectors[0] - vectors[2]).max() < 1e-4 < 5e-3 < np.abs(vectors[0] - vectors[1]).max()
     assert (await space.pictures.embed([])).shape == (0, 384)
+
+
+@needs_weights
+async def test_what_it_sees_has_a_name_from_the_same_look(space, monkeypatch):
+    looks = []
+    look = aligned.Network.__call__
+    monkeypatch.setattr(aligned.Network, "__call__", lambda network, squares: looks.append(len(squares)) or look(network, squares))
+    assert isinstance(space.pictures, PictureLabeller)
+    vectors, labels = await space.pictures.embed_and_label([load_picture(crossword()), stripes(1)])
+    assert looks == [2]
+    assert (labels[0][0].name, len(labels[0])) == ("crossword puzzle", aligned.LABELS)
+    assert labels[0][0].probability > 0.9 > labels[0][1].probability
+    assert sum(label.probability for label in labels[0]) <= 1
+    assert vectors == pytest.approx(await space.pictures.embed([load_picture(crossword()), stripes(1)]))
+    assert (await space.pictures.embed_and_label([]))[1] == []
 
 
 @needs_weights
