@@ -110,7 +110,7 @@ def show_evidence(console: Console, numbered: Iterable[tuple[int, Evidence]], *,
                             printable(item.uri) or _members(item),
                             ", ".join(item.sources),
                             "recorded" if item.recorded else "",
-                            f"picture, {item.picture.width} x {item.picture.height}" if item.picture else "",
+                            _picture(item),
                         ],
                     )
                 )
@@ -149,6 +149,13 @@ def cited(citations: Sequence[Citation], evidence: Sequence[Evidence]) -> list[t
     by_id = {item.id: item for item in evidence}
     markers = {citation.marker: by_id[citation.evidence_id] for citation in citations if citation.evidence_id in by_id}
     return sorted(markers.items(), key=lambda pair: pair[0])
+
+
+def _picture(item: Evidence) -> str:
+    """Its size and its place, such as a time or a page."""
+    if item.picture is None:
+        return ""
+    return ", ".join(("picture", *map(printable, item.headings[-1:]), f"{item.picture.width} x {item.picture.height}"))
 
 
 def _members(item: Evidence) -> str:

@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from typing import Any
 
 from llama_index.core.node_parser import SentenceSplitter
 
 from router.corpus.layout import Layout, blocks, divided, header_of, last_sentences
-from router.corpus.text import Heading, LoadedDocument
+from router.corpus.text import Heading, LoadedDocument, is_time, time_heading
 from router.names import readable_name
 from router.types import Chunk, Metadata, Picture, Span
 
@@ -185,27 +186,52 @@ def to_chunks(
 
 
 def picture_chunk(
-    words: str, picture: Picture, *, document_id: str, document_name: str, collection: str, title: str, metadata: Metadata
+    words: str,
+    picture: Picture,
+    *,
+    document_id: str,
+    document_name: str,
+    collection: str,
+    title: str,
+    metadata: Metadata,
+    ordinal: int = 0,
+    headings: tuple[str, ...] = (),
+    start: int = 0,
 ) -> Chunk:
-    """The one passage of a picture, whose text is its words."""
+    """The passage of a picture, whose text is its words, which begin at `start` of the stored text."""
     return Chunk(
-        id=_identity(document_id, picture.id, words),
+        id=_identity(document_id, picture.id, *headings, words),
         document_id=document_id,
         collection=collection,
-        ordinal=0,
+        ordinal=ordinal,
         title=title,
-        headings=(),
+        headings=headings,
         text=words,
-        span=Span(0, len(words)),
+        span=Span(start, start + len(words)),
         metadata=metadata,
         document_name=document_name,
         picture=picture,
     )
 
 
+def frame_chunks(loaded: LoadedDocument, pictures: Sequence[Picture], **of_document: Any) -> tuple[Chunk, ...]:
+    """The passages of frames, each under the time at which it is shown; `pictures` are the frames', in their order."""
+    return tuple(
+        picture_chunk(
+            frame.text,
+            picture,
+            **of_document,
+            ordinal=ordinal,
+            headings=(time_heading(frame.time_s),),
+            start=loaded.text.index(frame.text),  # frames of which the same is said share its place
+        )
+        for ordinal, (frame, picture) in enumerate(zip(loaded.frames, pictures, strict=True))
+    )
+
+
 def embedded_text(chunk: Chunk) -> str:
     """What is embedded for a passage: its title (or readable file name) and the headings that its own words do not show, then the words."""
-    above = [heading for heading in chunk.headings if heading != chunk.title and heading not in chunk.text]
+    above = [heading for heading in chunk.headings if heading != chunk.title and heading not in chunk.text and not is_time(heading)]
     return ". ".join(part for part in (chunk.title or readable_name(chunk.document_name), *above, chunk.text) if part)
 
 

@@ -13,14 +13,16 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from typing import Any, BinaryIO
 
 from router.corpus.load import Format, format_of, load
 from router.corpus.picture_file import written_in
-from router.corpus.text import Heading, LoadedDocument, LoadedPicture, rejected
-from router.errors import DocumentRejected
+from router.corpus.text import Frame, Heading, LoadedDocument, LoadedPicture, rejected
+from router.errors import DocumentRejected, MissingExtra
 from router.models.pictures import MAX_PIXELS
 from router.types import Span
 
@@ -48,7 +50,10 @@ class Parser:
 
         Raises:
             DocumentRejected: UNSUPPORTED_TYPE, EMPTY, TOO_LARGE, ENCRYPTED, BROKEN or BINARY.
+            MissingExtra: The format needs one that is not installed.
         """
+        if form.needs is not None and find_spec(form.needs[0]) is None:
+            raise MissingExtra(form.needs[1], f"reading {form.ending} files")
         if not form.isolated:
             return await asyncio.to_thread(load, content, form, self._max_chars)
         async with self._turn:
@@ -61,7 +66,7 @@ class Parser:
         if "reason" in reply:
             raise rejected(reply["reason"], reply["message"])
         headings = tuple(Heading(level, text, Span(*span)) for level, text, span in reply["headings"])
-        return LoadedDocument(reply["text"], reply["title"], headings, picture=_picture(reply["picture"]))
+        return LoadedDocument(reply["text"], reply["title"], headings, picture=_picture(reply["picture"]), frames=_frames(reply["frames"]))
 
     @property
     def child_pid(self) -> int | None:
@@ -126,18 +131,39 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
 def _reply(content: bytes, request: dict[str, Any]) -> dict[str, Any]:
     try:
         document = load(content, format_of("", request["mime_type"]), request["limit"])
-        if document.picture is not None and request["ocr"]:
+        if document.frames and request["ocr"]:
+            document = replace(document, frames=tuple(replace(frame, text=written_in(frame.content)) for frame in document.frames))
+        elif document.picture is not None and request["ocr"]:
             document = replace(document, text=written_in(content))
     except DocumentRejected as error:
         return {"reason": error.reason, "message": error.message}
     headings = [(heading.level, heading.text, tuple(asdict(heading.span).values())) for heading in document.headings]
-    picture = document.picture
-    shown = None if picture is None else {**asdict(picture), "thumbnail": base64.b64encode(picture.thumbnail).decode()}
-    return {"text": document.text, "title": document.title, "headings": headings, "picture": shown}
+    frames = [
+        {
+            "content": base64.b64encode(frame.content).decode(),
+            "picture": _told(frame.picture),
+            "time_s": frame.time_s,
+            "text": frame.text,
+        }
+        for frame in document.frames
+    ]
+    return {"text": document.text, "title": document.title, "headings": headings, "picture": _told(document.picture), "frames": frames}
+
+
+def _told(picture: LoadedPicture | None) -> dict[str, Any] | None:
+    return None if picture is None else {**asdict(picture), "thumbnail": base64.b64encode(picture.thumbnail).decode()}
 
 
 def _picture(told: dict[str, Any] | None) -> LoadedPicture | None:
     return None if told is None else LoadedPicture(**{**told, "thumbnail": base64.b64decode(told["thumbnail"])})
+
+
+def _frames(told: Sequence[dict[str, Any]]) -> tuple[Frame, ...]:
+    return tuple(
+        Frame(base64.b64decode(frame["content"]), picture, frame["time_s"], frame["text"])
+        for frame in told
+        if (picture := _picture(frame["picture"])) is not None
+    )
 
 
 def main() -> None:

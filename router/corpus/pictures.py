@@ -65,20 +65,19 @@ class CorpusPictures:
         self._files = asyncio.Lock()
 
     @asynccontextmanager
-    async def kept(self, tenant: str, content: bytes, loaded: LoadedDocument) -> AsyncIterator[Picture | None]:
-        """Keep the file of a picture (None: it is no picture); inside, nothing removes it, so that the journal can take its document."""
-        if loaded.picture is None:
-            yield None
-            return
-        seen = loaded.picture
-        picture = Picture(hashlib.sha256(content).hexdigest(), seen.mime_type, seen.width, seen.height)
-        self._taking[tenant, picture.id] += 1
+    async def kept(self, tenant: str, content: bytes, loaded: LoadedDocument) -> AsyncIterator[tuple[Picture, ...]]:
+        """Keep the file of a picture, or those of the frames; inside, nothing removes them, so that the journal can take their document."""
+        files = [(frame.content, frame.picture) for frame in loaded.frames] or ([(content, loaded.picture)] if loaded.picture else [])
+        pictures = tuple(Picture(hashlib.sha256(file).hexdigest(), seen.mime_type, seen.width, seen.height) for file, seen in files)
+        taken = [(tenant, picture.id) for picture in pictures]
+        self._taking.update(taken)
         try:
-            async with self._files:
-                await self._store.put(tenant, picture.id, content, seen.thumbnail)
-            yield picture
+            for picture, (file, seen) in zip(pictures, files, strict=True):
+                async with self._files:
+                    await self._store.put(tenant, picture.id, file, seen.thumbnail)
+            yield pictures
         finally:
-            self._taking[tenant, picture.id] -= 1
+            self._taking.subtract(taken)
 
     async def write(self, tenant: str, chunks: Sequence[Chunk], persist: Any) -> None:
         """Embed and write the pictures among some passages."""
@@ -125,6 +124,15 @@ class CorpusPictures:
         assert self._encoder is not None
         files = [await self._store.read(tenant, chunk.picture.id) for chunk in chunks if chunk.picture is not None]
         return await self._encoder.embed([await asyncio.to_thread(load_picture, file, max_pixels=self.max_pixels) for file in files])
+
+
+def with_words(upload: Upload, title: str, loaded: LoadedDocument) -> LoadedDocument:
+    """The document of a picture, or of frames, with what is said of it as its text; of each frame also what is written in that one."""
+    words = words_of(upload, title, loaded)
+    if not loaded.frames:
+        return replace(loaded, text=words)
+    frames = tuple(replace(frame, text="\n".join(filter(None, (words, frame.text)))) for frame in loaded.frames)
+    return replace(loaded, text="\n\n".join(dict.fromkeys(frame.text for frame in frames)), frames=frames)
 
 
 def words_of(upload: Upload, title: str, loaded: LoadedDocument) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
+from typing import Any
 from weakref import WeakValueDictionary
 
 import structlog
@@ -24,12 +24,12 @@ from router.corpus.base import (
     GraphBuilder,
     Upload,
 )
-from router.corpus.chunk import Chunker, document_id, picture_chunk, to_chunks
+from router.corpus.chunk import Chunker, document_id, frame_chunks, picture_chunk, to_chunks
 from router.corpus.indexer import PATIENCE_S, Indexer, Outcome, typed_errors
 from router.corpus.load import LOADER_VERSION, Format, format_of
 from router.corpus.openie import FactExtractor
 from router.corpus.parsing import Parser
-from router.corpus.pictures import CorpusPictures, words_of
+from router.corpus.pictures import CorpusPictures, with_words
 from router.corpus.statements import PassageStatements
 from router.corpus.text import LoadedDocument, normalise, rejected
 from router.corpus.writing import StoreWriter
@@ -160,8 +160,8 @@ class Corpus:
             chunk_count = same.chunk_count  # it waits for the indexer already, or shall do so again
         else:
             loaded = await self._parser.load(upload.content, form)
-            async with self._pictures.kept(tenant, upload.content, loaded) as picture:
-                document = await self._document(identity, upload, loaded, picture, form.mime_type, fingerprint)
+            async with self._pictures.kept(tenant, upload.content, loaded) as pictures:
+                document = await self._document(identity, upload, loaded, pictures, form.mime_type, fingerprint)
                 await self._journal.put(tenant, document)
             chunk_count = len(document.chunks)
         tell(Acknowledgement(upload.name, identity, DocumentState.DURABLE, chunk_count))
@@ -209,12 +209,14 @@ class Corpus:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     async def _document(
-        self, identity: str, upload: Upload, loaded: LoadedDocument, picture: Picture | None, mime_type: str, fingerprint: str
+        self, identity: str, upload: Upload, loaded: LoadedDocument, pictures: Sequence[Picture], mime_type: str, fingerprint: str
     ) -> NewDocument:
         title = " ".join(normalise(upload.title or loaded.title).split())[:MAX_TITLE_CHARS]
-        if picture is not None:
-            loaded, mime_type = replace(loaded, text=words_of(upload, title, loaded)), picture.mime_type
-        chunks = () if loaded.triples else await asyncio.to_thread(self._chunks, identity, upload, title, loaded, picture)
+        if loaded.picture is not None:
+            mime_type = loaded.picture.mime_type
+        if pictures:
+            loaded = with_words(upload, title, loaded)
+        chunks = () if loaded.triples else await asyncio.to_thread(self._chunks, identity, upload, title, loaded, pictures)
         return NewDocument(
             id=identity,
             name=upload.name,
@@ -228,11 +230,19 @@ class Corpus:
             chunks=chunks,
         )
 
-    def _chunks(self, identity: str, upload: Upload, title: str, loaded: LoadedDocument, picture: Picture | None) -> tuple[Chunk, ...]:
-        of_document = {"document_id": identity, "document_name": upload.name, "collection": upload.collection}
-        if picture is not None:
-            return (picture_chunk(loaded.text, picture, **of_document, title=title, metadata=upload.metadata),)
-        return to_chunks(loaded.text, self._chunker.passages(loaded), **of_document, title=title, metadata=upload.metadata)
+    def _chunks(self, identity: str, upload: Upload, title: str, loaded: LoadedDocument, pictures: Sequence[Picture]) -> tuple[Chunk, ...]:
+        of_document: dict[str, Any] = {
+            "document_id": identity,
+            "document_name": upload.name,
+            "collection": upload.collection,
+            "title": title,
+            "metadata": upload.metadata,
+        }
+        if loaded.frames:
+            return frame_chunks(loaded, pictures, **of_document)
+        if pictures:
+            return (picture_chunk(loaded.text, pictures[0], **of_document),)
+        return to_chunks(loaded.text, self._chunker.passages(loaded), **of_document)
 
     # --- the rest ---------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import charset_normalizer
 
@@ -15,6 +15,8 @@ from router.types import Span
 
 BETWEEN_CELLS = " | "
 """Between the cells of a table's row in the stored text."""
+
+_TIME = re.compile(r"at \d+\.\d s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,18 @@ class LoadedPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """What a video or an animated picture shows at some time."""
+
+    content: bytes = field(repr=False)
+    """A JPEG."""
+    picture: LoadedPicture
+    time_s: float
+    text: str = ""
+    """What is written in it, if that was read."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedDocument:
     text: str
     title: str = ""
@@ -46,6 +60,8 @@ class LoadedDocument:
     """The facts of a structured file, or of one that tells of other documents' passages; such a document has no passages itself."""
     picture: LoadedPicture | None = None
     """Of a picture, whose `text` is what is written in it, if that was read."""
+    frames: tuple[Frame, ...] = ()
+    """Of a video, or of an animated picture that lasts longer than a moment; each becomes a passage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +71,16 @@ class Block:
     text: str
     heading_level: int = 0
     """0 for what is not a heading."""
+
+
+def time_heading(time_s: float) -> str:
+    """The heading path of a frame."""
+    return f"at {time_s:.1f} s"
+
+
+def is_time(heading: str) -> bool:
+    """Whether a heading is of `time_heading`: it tells a place and names nothing."""
+    return _TIME.fullmatch(heading) is not None
 
 
 def rejected(reason: str, message: str) -> DocumentRejected:

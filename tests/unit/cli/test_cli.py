@@ -128,7 +128,7 @@ async def test_ask_shows_the_decision_the_answer_and_what_it_rests_on() -> None:
         )
     ]
     assert order == sorted(order)
-    assert "    notes/lanterns.md | vector, graph | recorded | picture, 4 x 3" in lines
+    assert "    notes/lanterns.md | vector, graph | recorded | picture, Lights, 4 x 3" in lines
     assert "    path: Ada -keeps-> lantern" in lines
     assert "note: the answer is a quotation" in lines
     assert max(map(len, lines)) <= 80

@@ -18,6 +18,7 @@ from router.stores.pictures import FolderPictureStore
 from router.testing.fakes import ColourEncoder
 from router.types import Picture
 from tests.unit.corpus.test_service import DURABLE, FAILED, SEARCHABLE, UNCHANGED, World, ingest, reasons, states, until_finished
+from tests.unit.moving import film, slides
 from tests.unit.pictures import SVG, animated, drawn, png_that_says
 
 RED, BLUE = drawn("red"), drawn("blue")
@@ -78,6 +79,46 @@ async def test_the_true_type_counts_whatever_the_name_says(world: World) -> None
         await ingest(corpus, Upload("a.png", drawn("red", form="JPEG")), Upload("b", animated("red", "blue"), mime_type="image/png"))
         assert (await the_chunk(journal, "a.png")).picture.mime_type == "image/jpeg"
         assert (await the_chunk(journal, "b")).picture.mime_type == "image/gif"
+
+
+async def test_a_moving_picture_is_a_document_of_its_frames(world: World) -> None:
+    """The same picture comes twice, with the same words: two passages of one file."""
+    moving = slides([("red", 2), ("blue", 2), ("red", 2)])
+    async with world.open() as (corpus, journal):
+        told = await ingest(corpus, Upload("lathe.gif", moving, metadata={"caption": "The lathe of Ada Lovelace."}))
+        assert [(one.state, one.chunk_count) for one in told] == [(DURABLE, 3), (SEARCHABLE, 3)]
+        identity = document_id("t", "lathe.gif")
+        chunks = await journal.document_chunks("t", [identity])
+        assert [chunk.headings for chunk in chunks] == [("at 0.0 s",), ("at 2.0 s",), ("at 4.0 s",)]
+        assert {chunk.text for chunk in chunks} == {"The lathe of Ada Lovelace."}
+        record, text = await corpus.get("t", identity)
+        assert record.mime_type == "image/gif"
+        assert all(text[chunk.span.start : chunk.span.end] == chunk.text for chunk in chunks)
+        assert chunks[0].picture == chunks[2].picture != chunks[1].picture
+        assert files(world) == sorted({chunk.picture.id for chunk in chunks})
+        _, frame = await corpus.picture("t", chunks[1].picture.id)
+        assert frame.startswith(b"\xff\xd8")
+        assert await world.picture_vectors.count("t") == 3
+        names = {entity.name for entity in (await world.graph.load("t")).entities}
+        assert "Ada Lovelace" in names
+        assert not any(name.startswith("at ") for name in names)
+        await ingest(corpus, Upload("lathe.gif", slides([("red", 2), ("lime", 2)])))
+        assert len(files(world)) == 2
+        await corpus.delete("t", identity)
+        assert files(world) == []
+        assert await world.picture_vectors.count("t") == 0
+
+
+async def test_a_video_is_a_document_of_its_frames(world: World, tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    async with world.open() as (corpus, journal):
+        told = await ingest(corpus, Upload("hall/lathe-red.mp4", film(tmp_path, [("red", 3), ("blue", 3)])), Upload("b.webm", b"no video"))
+        assert states(told, "hall/lathe-red.mp4") == [DURABLE, SEARCHABLE]
+        assert reasons(told) == {"b.webm": "UNSUPPORTED_TYPE"}
+        chunks = await journal.document_chunks("t", [document_id("t", "hall/lathe-red.mp4")])
+        assert [(chunk.text, chunk.headings) for chunk in chunks] == [("lathe red", ("at 0.0 s",)), ("lathe red", ("at 3.0 s",))]
+        record, _ = await corpus.get("t", chunks[0].document_id)
+        assert record.mime_type == "video/mp4"
 
 
 async def test_bad_pictures_fail_alone_with_their_reason(world: World) -> None:
