@@ -187,8 +187,6 @@ class AudioSettings(Concern):
     """Stretches of sound in one forward pass."""
     max_queue: int = Field(default=512, ge=1)
     """Sounds that may wait; further callers are refused."""
-    max_seconds: float = Field(default=600.0, gt=0)
-    """Longer sounds are refused, in seconds."""
 
 
 class EntitySettings(Concern):

@@ -155,7 +155,8 @@ def _picture(item: Evidence) -> str:
     """Its size and its place, such as a time or a page."""
     if item.picture is None:
         return ""
-    return ", ".join(("picture", *map(printable, item.headings[-1:]), f"{item.picture.width} x {item.picture.height}"))
+    kind = "sound" if item.picture.mime_type.startswith("audio/") else "picture"
+    return ", ".join((kind, *map(printable, item.headings[-1:]), f"{item.picture.width} x {item.picture.height}"))
 
 
 def _members(item: Evidence) -> str:

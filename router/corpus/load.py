@@ -26,6 +26,7 @@ class Format:
     isolated: bool = False
     """Whether its parser may hang or swell on a crafted file, so that it runs in a process of its own."""
     is_picture: bool = False
+    """Or is kept as one, with a thumbnail: a sound."""
     needs: tuple[str, str] | None = None
     """A module that its reader imports, and the extra that installs it."""
 
@@ -38,6 +39,12 @@ def _read_picture(content: bytes, max_pixels: int) -> LoadedDocument:
 
 def _picture(ending: str, *other_endings: str) -> Format:
     return Format(f"image/{ending[1:]}", ending, _read_picture, (), other_endings, isolated=True, is_picture=True)
+
+
+def _read_sound(content: bytes, _: int) -> LoadedDocument:
+    from router.corpus.sound_file import read_sound
+
+    return read_sound(content)
 
 
 def _read_video(content: bytes, max_pixels: int) -> LoadedDocument:
@@ -64,6 +71,7 @@ _FORMATS = (
     _picture(".gif"),
     _picture(".bmp"),
     _picture(".tiff", ".tif"),
+    Format("audio/wav", ".wav", _read_sound, ("audio/x-wav", "audio/wave", "audio/vnd.wave"), (".wave",), isolated=True, is_picture=True),
     _video("video/mp4", ("video/quicktime", "video/x-m4v"), ".mp4", ".mov", ".m4v"),
     _video("video/webm", ("video/x-matroska",), ".webm", ".mkv"),
 )

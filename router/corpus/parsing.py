@@ -133,7 +133,7 @@ def _reply(content: bytes, request: dict[str, Any]) -> dict[str, Any]:
         document = load(content, format_of("", request["mime_type"]), request["limit"])
         if document.frames and request["ocr"]:
             document = replace(document, frames=tuple(replace(frame, text=written_in(frame.content)) for frame in document.frames))
-        elif document.picture is not None and request["ocr"]:
+        elif document.picture is not None and document.picture.mime_type.startswith("image/") and request["ocr"]:
             document = replace(document, text=written_in(content))
     except DocumentRejected as error:
         return {"reason": error.reason, "message": error.message}

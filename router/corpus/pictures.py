@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
 from router.corpus.base import Upload
 from router.corpus.text import LoadedDocument, normalise
 from router.errors import NotFound
-from router.models.base import PictureEmbedder
+from router.models.base import Encoder, PictureEmbedder
 from router.models.pictures import MAX_PIXELS, load_picture
 from router.names import readable_name
 from router.stores.base import GraphBatch, VectorStore
@@ -29,6 +30,22 @@ from router.types import Chunk, Matrix, Picture
 
 WORDS_OF = ("caption", "alt")
 """Metadata that says what a picture shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileVectors:
+    """The vectors of files of one kind that are no pictures, but kept as such."""
+
+    kind: str
+    """How their media types begin."""
+    decode: Callable[[bytes], Any]
+    """A file to what the encoder takes. Blocking."""
+    encoder: Encoder[Any]
+    version: str
+    """Of the encoder's weights."""
+    vector_store: VectorStore
+    vectors: PassageVectors
+    """The same in this process."""
 
 
 class CorpusPictures:
@@ -42,6 +59,7 @@ class CorpusPictures:
         vector_store: Their vectors, by passage.
         vectors: The same in this process.
         max_pixels: Larger pictures are refused.
+        others: Other kinds of files with vectors of their own.
     """
 
     def __init__(
@@ -53,16 +71,22 @@ class CorpusPictures:
         vector_store: VectorStore,
         vectors: PassageVectors,
         max_pixels: int = MAX_PIXELS,
+        others: Sequence[FileVectors] = (),
     ) -> None:
         self._store = store
         self._journal = journal
-        self._encoder = encoder
-        self.version = version
-        self._vector_store = vector_store
-        self._vectors = vectors
+        self._version = version
+        self._kept_in = [(vector_store, vectors), *((other.vector_store, other.vectors) for other in others)]
         self.max_pixels = max_pixels
+        load = partial(load_picture, max_pixels=max_pixels)
+        of_pictures = () if encoder is None else (FileVectors("image/", load, encoder, version, vector_store, vectors),)
+        self._kinds = (*of_pictures, *others)
         self._taking: Counter[tuple[str, str]] = Counter()
         self._files = asyncio.Lock()
+
+    def version(self, mime_type: str) -> str:
+        """Of the weights that embed files of a type; another one embeds anew what comes again."""
+        return next((kind.version for kind in self._kinds if mime_type.startswith(kind.kind)), self._version)
 
     @asynccontextmanager
     async def kept(self, tenant: str, content: bytes, loaded: LoadedDocument) -> AsyncIterator[tuple[Picture, ...]]:
@@ -81,19 +105,20 @@ class CorpusPictures:
 
     async def write(self, tenant: str, chunks: Sequence[Chunk], persist: Any) -> None:
         """Embed and write the pictures among some passages."""
-        pictured = [chunk for chunk in chunks if chunk.picture is not None]
-        if pictured and self._encoder is not None:
-            vectors = await persist(self._embedded, tenant, pictured)
-            await persist(self._vector_store.upsert, tenant, pictured, vectors)
-            await self._vectors.on_written(tenant, pictured, vectors, GraphBatch())
+        for kind in self._kinds:
+            if pictured := [chunk for chunk in chunks if chunk.picture is not None and chunk.picture.mime_type.startswith(kind.kind)]:
+                vectors = await persist(self._embedded, tenant, pictured, kind)
+                await persist(kind.vector_store.upsert, tenant, pictured, vectors)
+                await kind.vectors.on_written(tenant, pictured, vectors, GraphBatch())
 
     async def remove(self, tenant: str, document_id: str, persist: Any) -> None:
         """Remove what a document's passages that are gone had: vectors, and files that no other passage has."""
         left = await persist(self._journal.left_pictures, tenant, document_id)
         if not left:
             return
-        await persist(self._vector_store.delete_document, tenant, document_id)
-        await self._vectors.on_deleted(tenant, document_id)
+        for vector_store, vectors in self._kept_in:
+            await persist(vector_store.delete_document, tenant, document_id)
+            await vectors.on_deleted(tenant, document_id)
         for picture_id in set(left.values()):
             await persist(self._remove_file, tenant, picture_id)
         await persist(self._journal.forget_pictures, tenant, list(left))
@@ -120,10 +145,9 @@ class CorpusPictures:
             if not self._taking[tenant, picture_id] and await self._journal.picture(tenant, picture_id) is None:
                 await self._store.delete(tenant, picture_id)
 
-    async def _embedded(self, tenant: str, chunks: Sequence[Chunk]) -> Matrix:
-        assert self._encoder is not None
+    async def _embedded(self, tenant: str, chunks: Sequence[Chunk], kind: FileVectors) -> Matrix:
         files = [await self._store.read(tenant, chunk.picture.id) for chunk in chunks if chunk.picture is not None]
-        return await self._encoder.embed([await asyncio.to_thread(load_picture, file, max_pixels=self.max_pixels) for file in files])
+        return await kind.encoder.embed([await asyncio.to_thread(kind.decode, file) for file in files])
 
 
 def with_words(upload: Upload, title: str, loaded: LoadedDocument) -> LoadedDocument:

@@ -205,7 +205,7 @@ class Corpus:
         if self._extractor is not None:
             parts.append(self._extractor.name)
         if form.is_picture:
-            parts += [self._pictures.version, self._settings.ocr]
+            parts += [self._pictures.version(form.mime_type), self._settings.ocr]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     async def _document(

@@ -51,7 +51,7 @@ class Captioned:
     texts: tuple[str, ...]
 
 
-def read_sounds(folder: Path, max_seconds: float) -> list[Captioned]:
+def read_sounds(folder: Path) -> list[Captioned]:
     """The sounds of `items.jsonl`: rows of `audio` (a WAV file, relative) with `caption` or `captions`.
 
     Raises:
@@ -62,7 +62,7 @@ def read_sounds(folder: Path, max_seconds: float) -> list[Captioned]:
         try:
             row = json.loads(line)
             texts = tuple(row.get("captions") or [row["caption"]])
-            items.append(Captioned(load_sound((folder / row["audio"]).read_bytes(), max_seconds=max_seconds, field="audio"), texts))
+            items.append(Captioned(load_sound((folder / row["audio"]).read_bytes()), texts))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidInput) as error:
             raise InvalidInput(f"items.jsonl, line {number}: {error}", field="audio") from error
     return items

@@ -62,7 +62,7 @@ def load_sound(content: bytes, *, max_seconds: float = MAX_SECONDS, field: str =
             frames = min(frames, len(content) // (channels * width))
             if frames > max_seconds * rate:
                 raise SoundRejected(
-                    f"the sound is longer than {max_seconds:g} s: send a part of it, or raise models.audio.max_seconds",
+                    f"the sound is longer than {max_seconds:g} s: send it in parts",
                     reason="SOUND_TOO_LONG",
                     field=field,
                 )

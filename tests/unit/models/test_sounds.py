@@ -78,7 +78,7 @@ def test_bands_cover_the_spectrum_evenly():
     ],
 )
 def test_what_is_refused_says_which_field_and_what_to_do(content, reason):
-    with pytest.raises(SoundRejected, match=r"send a (WAV file of PCM, such as `ffmpeg|part of it)") as caught:
+    with pytest.raises(SoundRejected, match=r"send (a WAV file of PCM, such as `ffmpeg|it in parts)") as caught:
         load_sound(content, max_seconds=10, field="query.parts[1].audio")
     assert (caught.value.reason, caught.value.field) == (reason, "query.parts[1].audio")
 
