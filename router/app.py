@@ -25,6 +25,7 @@ from router.filtering.registry import open_output_filters, open_query_filters
 from router.generation.base import Generator
 from router.generation.extractive import ExtractiveGenerator
 from router.generation.llm import LLMGenerator
+from router.generation.pictures import PicturesToShow
 from router.models.aligned import NAME as ALIGNED
 from router.models.base import Embedder, LanguageModel
 from router.models.cross_encoder import open_cross_encoder
@@ -64,9 +65,10 @@ from router.routing.features import features
 from router.routing.registry import named_policy, open_policies
 from router.routing.shadow import Shadows
 from router.routing.versions import PolicyVersions
-from router.settings import GraphSource, Settings, SourceSettings, VectorSource, WebSource
+from router.settings import GraphSource, OpenAILLM, Settings, SourceSettings, VectorSource, WebSource
 from router.stores.base import LexicalIndex
 from router.stores.decision_log import DecisionLog
+from router.stores.fingerprints import NearDuplicates
 from router.stores.graph import BoltGraphStore, GraphMonitor, open_graph_store
 from router.stores.journal import Journal, open_journal
 from router.stores.lexical import MemoryLexicalIndex
@@ -151,7 +153,7 @@ class _Assembly:
             default_fusion=self._settings.fusion.method,
             reranker=await self._open_reranker(),
             corrector=self._corrector(),
-            diversity=Diversity(self._passage_vectors, self._settings.retrieval.diversity),
+            diversity=Diversity(self._passage_vectors, self._settings.retrieval.diversity, self._near_duplicates),
             reader=self._reader(),
             generator=self._generator(),
             thumbnails=self._picture_store,
@@ -284,6 +286,9 @@ class _Assembly:
                 continue
         self._stack.push_async_callback(self._mirror.save)
         self._passage_vectors = await self._open_passage_vectors(tenants)
+        self._near_duplicates = NearDuplicates()
+        for tenant in tenants:
+            self._near_duplicates.put(tenant, await self._journal.fingerprints.all(tenant))
         self._picture_vectors = await self._open_picture_vectors(tenants, self._picture_vectors_store, self._picture_dimension)
         sounds = await self._sound_vectors(tenants)
         self._sound_search = None if sounds is None else PictureSearch(sounds.vector_store, sounds.vectors, self._passage_vectors)
@@ -316,6 +321,7 @@ class _Assembly:
             self._picture_vectors_store,
             self._picture_vectors,
             self._settings.models.pictures.max_pixels,
+            self._near_duplicates,
             others,
         )
 
@@ -443,8 +449,13 @@ class _Assembly:
         return Reader(self._journal, words) if words else None
 
     def _generator(self) -> Generator:
-        extractive = ExtractiveGenerator(self._embedder, self._settings.generation)
-        return extractive if self._llm is None else LLMGenerator(self._llm, self._settings.generation, extractive)
+        models, settings = self._settings.models, self._settings.generation
+        extractive = ExtractiveGenerator(self._embedder, settings)
+        if self._llm is None:
+            return extractive
+        sees = isinstance(models.llm, OpenAILLM) and models.llm.vision
+        pictures = PicturesToShow(self._picture_store, settings.max_pictures, models.pictures.max_pixels) if sees else None
+        return LLMGenerator(self._llm, settings, extractive, pictures)
 
     def _first_source(self, kind: type[VectorSource] | type[GraphSource]) -> str:
         return next((name for name, source in self._settings.sources.items() if isinstance(source, kind)), "")

@@ -94,6 +94,8 @@ class Source:
 class _Call:
     query: Query
     """What is looked up: the question made standalone."""
+    asked: Query
+    """The question as it came, its pictures by value."""
     options: Options
     caller: Caller
     watch: Stopwatch
@@ -289,7 +291,7 @@ class Engine:
         for notice in retrieval.notices:
             yield notice
         with call.watch.stage("generate"):
-            written_events = self._generator.generate(query, retrieval, caller)
+            written_events = self._generator.generate(call.asked, retrieval, caller)
             async for event in filtered(written_events, self._output_filters) if self._output_filters else written_events:
                 call.watch.mark("first_token")
                 if isinstance(event, Written):
@@ -470,12 +472,12 @@ class Engine:
         await self._filter(query, None, caller)
         query = await self._prober.resolved(query, caller)
         if not query.history or not query.text:
-            return _Call(query, options, caller, watch)
+            return _Call(query, query, options, caller, watch)
         with watch.stage("rewrite"):
             standalone = await self._follow_ups.standalone(query, caller)
         if standalone.query is not query:
             await self._filter(standalone.query, None, caller)
-        return _Call(standalone.query, options, caller, watch, standalone.notices)
+        return _Call(standalone.query, query, options, caller, watch, standalone.notices)
 
     @property
     def _profiles(self) -> tuple[SourceProfile, ...]:

@@ -210,6 +210,9 @@ class OpenAILLM(Concern):
     """Longest wait for one call, in seconds."""
     context_tokens: int = Field(default=8192, ge=1024)
     """Context window of the model, in tokens."""
+    vision: bool = False
+    """Whether the model sees. Then an answer's prompt has pictures of the evidence and of the question; else their words only. They are
+    sent to `base_url`, as the words are."""
 
 
 class LocalLLM(Concern):
@@ -282,7 +285,9 @@ class CorpusSettings(Concern):
     """Whether relations are read from the grammar of the sentences. They explain paths; the walk works without them."""
     openie: OpenIESettings = OpenIESettings()
     ocr: bool = False
-    """Whether the text in pictures is read (extra `ocr`): about a second a picture."""
+    """Whether the text in pictures and figures is read (extra `ocr`): about a second a picture."""
+    max_figures: int = Field(default=128, ge=0, le=1000)
+    """Pictures inside one PDF, DOCX or HTML document that are taken, the first ones; 0 takes none."""
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> CorpusSettings:
@@ -500,6 +505,9 @@ class GenerationSettings(Concern):
     """Longest answer, in tokens of the model."""
     evidence_tokens: int = Field(default=1800, ge=128)
     """Tokens of the prompt that evidence may take; the last items are cut or left out, with a warning."""
+    max_pictures: int = Field(default=4, ge=1, le=16)
+    """Pictures in a prompt at most, with `models.llm.vision`: the question's, then those of the best evidence. They get what the words
+    leave of the model's context; each counts as 255 to 787 tokens, by its size."""
     max_sentences: int = Field(default=3, ge=1)
     """Sentences of an extractive answer."""
     min_relevance: float = Field(default=0.3, ge=-1, le=1)

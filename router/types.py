@@ -162,6 +162,10 @@ class Span:
     end: int
 
 
+MAX_NEAR_DUPLICATES = 16
+"""Told of one picture; a placeholder may have thousands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A picture of the corpus, by reference; its file lies in the picture store."""
@@ -174,6 +178,9 @@ class Picture:
     height: int
     thumbnail: bytes = field(default=b"", repr=False)
     """A small JPEG; only in what is returned to a caller."""
+    near_duplicates: tuple[str, ...] = ()
+    """Ids of other pictures of the tenant that show the same in another size, format or light, the likest first, at most
+    MAX_NEAR_DUPLICATES; only in what is returned to a caller."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,11 +318,18 @@ def evidence_to_proto(evidence: Evidence) -> pb.Evidence:
 
 
 def picture_from_proto(message: pb.Picture) -> Picture:
-    return Picture(message.id, message.mime_type, message.width, message.height, message.thumbnail)
+    return Picture(message.id, message.mime_type, message.width, message.height, message.thumbnail, tuple(message.near_duplicates))
 
 
 def picture_to_proto(picture: Picture) -> pb.Picture:
-    return pb.Picture(id=picture.id, mime_type=picture.mime_type, width=picture.width, height=picture.height, thumbnail=picture.thumbnail)
+    return pb.Picture(
+        id=picture.id,
+        mime_type=picture.mime_type,
+        width=picture.width,
+        height=picture.height,
+        thumbnail=picture.thumbnail,
+        near_duplicates=picture.near_duplicates,
+    )
 
 
 def _provenance(message: pb.Provenance) -> Provenance:

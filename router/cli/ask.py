@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,7 @@ from router.cli.options import (
     SaveImages,
     Sources,
     Target,
+    Thumbnails,
     Timeout,
     Tls,
     connected,
@@ -34,6 +36,7 @@ from router.cli.options import (
     query_of,
 )
 from router.cli.saving import save_pictures
+from router.cli.thumbnails import graphics_of
 from router.client import RouterClient
 from router.types import Answer, AnswerEvent, Evidence, RouteDecision, Token
 
@@ -42,6 +45,7 @@ def ask(
     question: Question = "",
     image: Images = None,
     save_images: SaveImages = None,
+    thumbnails: Thumbnails = None,
     source: Sources = None,
     policy: Policy = "",
     limit: Limit = 0,
@@ -86,13 +90,13 @@ def ask(
                 max_latency_ms=max_latency,
                 experiment_key=experiment_key,
             )
-            answered = _show(events)
+            answered = _show(events, thumbnails)
             if answered is not None:
                 cited = render.cited(answered.citations, answered.retrieval.evidence)
                 _save(client, [item for _, item in cited] or answered.retrieval.evidence, save_images)
 
 
-def _show(events: Iterator[AnswerEvent]) -> Answer | None:
+def _show(events: Iterator[AnswerEvent], thumbnails: bool | None) -> Answer | None:
     console = render.screen()
     text = render.StreamedText(console)
     answer = None
@@ -108,7 +112,7 @@ def _show(events: Iterator[AnswerEvent]) -> Answer | None:
     finally:
         text.end()
     if answer is not None:
-        _show_grounds(answer)
+        _show_grounds(answer, thumbnails)
     return answer
 
 
@@ -118,12 +122,12 @@ def _save(client: RouterClient, evidence: Sequence[Evidence], folder: Path | Non
             typer.echo(f"saved {path}", err=True)
 
 
-def _show_grounds(answer: Answer) -> None:
+def _show_grounds(answer: Answer, thumbnails: bool | None) -> None:
     console = render.screen()
     sources = render.cited(answer.citations, answer.retrieval.evidence)
     if sources:
         console.print("\nSources")
-        render.show_evidence(console, sources)
+        render.show_evidence(console, sources, graphics=graphics_of(console, os.environ, thumbnails))
     console.print()
     render.show_turns(console, answer.retrieval.turns)
     render.show_reports(console, answer.retrieval.sources)
@@ -166,6 +170,7 @@ def retrieve(
     question: Question = "",
     image: Images = None,
     save_images: SaveImages = None,
+    thumbnails: Thumbnails = None,
     source: Sources = None,
     policy: Policy = "",
     limit: Limit = 0,
@@ -203,7 +208,8 @@ def retrieve(
     render.show_decision(console, retrieval.decision)
     if not retrieval.evidence:
         console.print("Nothing was found.")
-    render.show_evidence(console, enumerate(retrieval.evidence, start=1), with_text=True)
+    graphics = graphics_of(console, os.environ, thumbnails)
+    render.show_evidence(console, enumerate(retrieval.evidence, start=1), with_text=True, graphics=graphics)
     render.show_turns(console, retrieval.turns)
     render.show_reports(console, retrieval.sources)
     render.show_notices(console, retrieval.notices)

@@ -157,7 +157,13 @@ def _evidence(item: Evidence) -> Document:
 
 
 def _picture(picture: Picture) -> Document:
-    return {"id": picture.id, "mime_type": picture.mime_type, "width": picture.width, "height": picture.height}
+    return {
+        "id": picture.id,
+        "mime_type": picture.mime_type,
+        "width": picture.width,
+        "height": picture.height,
+        **({"near_duplicates": list(picture.near_duplicates)} if picture.near_duplicates else {}),
+    }
 
 
 def _citation(citation: Citation) -> Document:

@@ -35,6 +35,14 @@ Images = Annotated[
 SaveImages = Annotated[
     Path | None, typer.Option("--save-images", metavar="DIR", file_okay=False, help="Save the pictures among the evidence in this folder.")
 ]
+Thumbnails = Annotated[
+    bool | None,
+    typer.Option(
+        "--thumbnails/--no-thumbnails",
+        help="Show the pictures among the evidence. Default: on terminals that say they can (kitty, iTerm2, true colour).",
+        show_default=False,
+    ),
+]
 Sources = Annotated[list[str] | None, typer.Option("--source", metavar="NAME", help="Ask this source and do not route; repeatable.")]
 Policy = Annotated[str, typer.Option(metavar="NAME", help="The policy that routes. Default: the configured chain.")]
 Limit = Annotated[int, typer.Option(metavar="N", help="Evidence at most, 1 to 100. 0: the configured number.")]

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from router.cli.thumbnails import Graphics, show_thumbnail
 from router.types import Citation, CorrectiveTurn, Evidence, EvidenceKind, Notice, RouteDecision, SourceCode, SourceReport
 
 # Documents and web pages are not ours: their control characters could drive the terminal.
@@ -94,12 +95,19 @@ class StreamedText:
         self._column = 0 if word.endswith("\n") else self._column + cell_len(word)
 
 
-def show_evidence(console: Console, numbered: Iterable[tuple[int, Evidence]], *, with_text: bool = False) -> None:
-    """Each item with its number, where it comes from, who found it and, for graph evidence, the path that explains it."""
-    table = Table.grid(padding=(0, 1))
-    table.add_column(justify="right")
-    table.add_column(overflow="fold")
-    for number, item in numbered:
+def show_evidence(
+    console: Console, numbered: Iterable[tuple[int, Evidence]], *, with_text: bool = False, graphics: Graphics | None = None
+) -> None:
+    """Each item with its number, where it comes from, who found it and, for graph evidence, the path that explains it.
+
+    With `graphics` the thumbnails of pictures are shown below theirs.
+    """
+    items = list(numbered)
+    width = max((len(f"[{number}]") for number, _ in items), default=0)
+    for number, item in items:
+        table = Table.grid(padding=(0, 1))
+        table.add_column(justify="right", width=width)
+        table.add_column(overflow="fold")
         lines = [Text(printable(item.title or item.uri or item.id), style="bold")]
         lines.append(
             Text(
@@ -110,7 +118,7 @@ def show_evidence(console: Console, numbered: Iterable[tuple[int, Evidence]], *,
                             printable(item.uri) or _members(item),
                             ", ".join(item.sources),
                             "recorded" if item.recorded else "",
-                            _picture(item),
+                            *_pictured(item),
                         ],
                     )
                 )
@@ -122,7 +130,9 @@ def show_evidence(console: Console, numbered: Iterable[tuple[int, Evidence]], *,
         if with_text:
             lines.append(Text(printable(item.text)))
         table.add_row(Text(f"[{number}]"), Text("\n").join(lines))
-    console.print(table)
+        console.print(table)
+        if graphics is not None and item.picture is not None and item.picture.thumbnail:
+            show_thumbnail(console, item.picture.thumbnail, graphics, width + 1)
 
 
 def show_reports(console: Console, reports: Sequence[SourceReport]) -> None:
@@ -151,12 +161,14 @@ def cited(citations: Sequence[Citation], evidence: Sequence[Evidence]) -> list[t
     return sorted(markers.items(), key=lambda pair: pair[0])
 
 
-def _picture(item: Evidence) -> str:
-    """Its size and its place, such as a time or a page."""
+def _pictured(item: Evidence) -> tuple[str, ...]:
+    """Of a picture or a sound: its size, how many copies of it there are, and where it stands, to its page or time."""
     if item.picture is None:
-        return ""
+        return ()
     kind = "sound" if item.picture.mime_type.startswith("audio/") else "picture"
-    return ", ".join((kind, *map(printable, item.headings[-1:]), f"{item.picture.width} x {item.picture.height}"))
+    count = len(item.picture.near_duplicates)
+    copies = f", +{count} {'copy' if count == 1 else 'copies'}" if count else ""
+    return f"{kind}, {item.picture.width} x {item.picture.height}{copies}", printable(" > ".join(item.headings))
 
 
 def _members(item: Evidence) -> str:

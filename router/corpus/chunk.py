@@ -14,12 +14,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import Any
 
 from llama_index.core.node_parser import SentenceSplitter
 
 from router.corpus.layout import Layout, blocks, divided, header_of, last_sentences
-from router.corpus.text import Heading, LoadedDocument, is_time, time_heading
+from router.corpus.text import Heading, LoadedDocument, is_place
 from router.names import readable_name
 from router.types import Chunk, Metadata, Picture, Span
 
@@ -154,6 +153,16 @@ def _sections(headings: Sequence[Heading], end: int, path: tuple[str, ...]) -> t
     return tuple(sections)
 
 
+def path_at(headings: Sequence[Heading], place: int) -> tuple[str, ...]:
+    """The heading path of a place in the stored text."""
+    path: list[Heading] = []
+    for heading in headings:
+        if heading.span.start > place:
+            break
+        path = [*(above for above in path if above.level < heading.level), heading]
+    return tuple(heading.text for heading in path)
+
+
 def document_id(tenant: str, name: str) -> str:
     return _identity(tenant, name)
 
@@ -214,24 +223,9 @@ def picture_chunk(
     )
 
 
-def frame_chunks(loaded: LoadedDocument, pictures: Sequence[Picture], **of_document: Any) -> tuple[Chunk, ...]:
-    """The passages of frames, each under the time at which it is shown; `pictures` are the frames', in their order."""
-    return tuple(
-        picture_chunk(
-            frame.text,
-            picture,
-            **of_document,
-            ordinal=ordinal,
-            headings=(time_heading(frame.time_s),),
-            start=loaded.text.index(frame.text),  # frames of which the same is said share its place
-        )
-        for ordinal, (frame, picture) in enumerate(zip(loaded.frames, pictures, strict=True))
-    )
-
-
 def embedded_text(chunk: Chunk) -> str:
     """What is embedded for a passage: its title (or readable file name) and the headings that its own words do not show, then the words."""
-    above = [heading for heading in chunk.headings if heading != chunk.title and heading not in chunk.text and not is_time(heading)]
+    above = [heading for heading in chunk.headings if heading != chunk.title and heading not in chunk.text and not is_place(heading)]
     return ". ".join(part for part in (chunk.title or readable_name(chunk.document_name), *above, chunk.text) if part)
 
 

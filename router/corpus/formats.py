@@ -8,18 +8,36 @@ bytes that are not UTF-8. The splitting is LlamaIndex's (chunk.py).
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import yaml
 
 from router.corpus.base import Triple
 from router.corpus.plain_headings import plain_headings
-from router.corpus.text import BETWEEN_CELLS, Block, Heading, LoadedDocument, check_length, decode, joined, normalise, rejected
+from router.corpus.text import (
+    BETWEEN_CELLS,
+    CAPTION,
+    Block,
+    Drawing,
+    FoundFigure,
+    Heading,
+    LoadedDocument,
+    check_length,
+    decode,
+    joined,
+    normalise,
+    rejected,
+)
 from router.types import Span
 
 if TYPE_CHECKING:
@@ -129,10 +147,10 @@ def read_html(content: bytes, max_chars: int) -> LoadedDocument:
     if b"\x00" in content and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise rejected("BINARY", "it holds zero bytes, so it is not an HTML file")
     soup = BeautifulSoup(content, "lxml")
-    text, headings = joined(_html_blocks(soup.body or soup))
+    text, headings, found = joined(_html_blocks(soup.body or soup))
     check_length(text, max_chars)
     title = normalise(soup.title.get_text(" ", strip=True)) if soup.title else ""
-    return LoadedDocument(text, title or (headings[0].text if headings else ""), headings)
+    return LoadedDocument(text, title or (headings[0].text if headings else ""), headings, found=found)
 
 
 def _html_blocks(tag: Tag) -> Iterator[Block]:
@@ -140,6 +158,8 @@ def _html_blocks(tag: Tag) -> Iterator[Block]:
     from bs4.element import NavigableString, PreformattedString
 
     words: list[str] = []
+    drawings: list[Drawing] = []
+    is_caption = tag.name == "figcaption"
     for child in tag.children:
         if isinstance(child, PreformattedString):
             continue  # comments, declarations
@@ -149,14 +169,33 @@ def _html_blocks(tag: Tag) -> Iterator[Block]:
             whole = _whole_block(child)
             if whole is None and not _holds_blocks(child):
                 words.append(child.get_text())
+                drawings += _html_drawings(child)
                 continue
-            yield Block(_squeezed("".join(words)))
-            words = []
+            yield Block(_squeezed("".join(words)), drawings=tuple(drawings), is_caption=is_caption)
+            words, drawings = [], []
             if whole is None:
                 yield from _html_blocks(child)
             else:
-                yield whole
-    yield Block(_squeezed("".join(words)))
+                yield replace(whole, drawings=tuple(_html_drawings(child)))
+    yield Block(_squeezed("".join(words)), drawings=tuple(drawings), is_caption=is_caption)
+
+
+def _html_drawings(tag: Tag) -> Iterator[Drawing]:
+    for image in (tag, *tag.find_all("img")):
+        if image.name == "img":
+            figure = image.find_parent("figure")
+            caption = figure.find("figcaption") if figure is not None else None
+            source = str(image.get("src") or "")
+            yield Drawing(partial(_inline_data, source), str(image.get("alt") or ""), _squeezed(caption.get_text()) if caption else "")
+
+
+def _inline_data(source: str, max_pixels: int) -> bytes:
+    """The file in a data: address. What lies elsewhere is not fetched: the network is not asked, and an upload has no folder."""
+    head, comma, data = source.partition(",")
+    if not comma or not head.strip().lower().startswith("data:"):
+        raise rejected("ELSEWHERE", "the picture is not inside the document")
+    raw = unquote_to_bytes(data)
+    return base64.b64decode(raw) if head.rstrip().lower().endswith(";base64") else raw
 
 
 def _whole_block(tag: Tag) -> Block | None:
@@ -193,29 +232,36 @@ def read_pdf(content: bytes, max_chars: int) -> LoadedDocument:
         reader = PdfReader(io.BytesIO(content))
         if reader.is_encrypted and not reader.decrypt(""):
             raise rejected("ENCRYPTED", "it is protected by a password; remove the protection and send it again")
-        pages, starts = _pdf_pages(reader, max_chars)
+        pages, starts, found = _pdf_pages(reader, max_chars)
         text = "".join(pages)
         if not text.strip():
             raise rejected("EMPTY", "it has no text layer (scanned pages?); run text recognition on it first")
-        return LoadedDocument(text, _pdf_title(reader), _pdf_headings(reader, text, starts))
+        return LoadedDocument(text, _pdf_title(reader), _pdf_headings(reader, text, starts), found=tuple(found))
     except DependencyError as exc:
         raise rejected("ENCRYPTED", "it is encrypted with AES; remove the protection and send it again") from exc
     except PdfReadError as exc:
         raise rejected("BROKEN", f"it is not a whole PDF file: {exc}") from exc
 
 
-def _pdf_pages(reader: PdfReader, max_chars: int) -> tuple[list[str], list[int]]:
+def _pdf_pages(reader: PdfReader, max_chars: int) -> tuple[list[str], list[int], list[FoundFigure]]:
+    from router.corpus.pdf_figures import PageTrace
+
     pages: list[str] = []
     starts: list[int] = []
+    found: list[FoundFigure] = []
+    drawn: set[object] = set()
     length = 0
-    for page in reader.pages:
-        text = normalise(page.extract_text()).strip() + "\n\n"
+    for number, page in enumerate(reader.pages, start=1):
+        trace = PageTrace(page)
+        extracted = page.extract_text(visitor_operand_before=trace.before, visitor_operand_after=trace.after, visitor_text=trace.on_text)
+        text = normalise(extracted).strip() + "\n\n"
+        found += trace.figures(text, length, number, drawn)
         pages.append(text)
         starts.append(length)
         length += len(text)
         if length > max_chars:
             raise rejected("TOO_LARGE", f"its text has more than {max_chars:,} characters; split it into several files")
-    return pages, starts
+    return pages, starts, found
 
 
 def _pdf_title(reader: PdfReader) -> str:
@@ -272,33 +318,75 @@ def read_docx(content: bytes, max_chars: int) -> LoadedDocument:
     except (zipfile.BadZipFile, PackageNotFoundError, KeyError, ValueError) as exc:
         raise rejected("BROKEN", f"it is not a whole .docx file: {exc}") from exc
     style_names = {style.style_id: str(style.name) for style in document.styles}
-    text, headings = joined(_docx_blocks(document.element.body, style_names))
+    text, headings, found = joined(_captioned(list(_docx_blocks(document.element.body, style_names, document.part))))
     check_length(text, max_chars)
     title = normalise(str(document.core_properties.title or "")).strip()
-    return LoadedDocument(text, title or (headings[0].text if headings else ""), headings)
+    return LoadedDocument(text, title or (headings[0].text if headings else ""), headings, found=found)
 
 
-def _docx_blocks(element: Any, style_names: dict[str, str]) -> Iterator[Block]:
+def _docx_blocks(element: Any, style_names: dict[str, str], part: Any) -> Iterator[Block]:
     # On the XML, since python-docx passes over content controls and tracked insertions, whose words a reader sees.
     from docx.oxml.ns import qn
 
     for child in element:
         if child.tag == qn("w:p"):
-            yield Block(_docx_words(child), _docx_level(child, style_names))
+            words, style = _docx_words(child), _docx_style(child, style_names)
+            is_caption = CAPTION.match(words.strip()) is not None or (style == "caption" and not words.strip().lower().startswith("table"))
+            yield Block(words, _docx_level(style), tuple(_docx_drawings(child, part)), is_caption)
         elif child.tag == qn("w:tr"):
             cells = (_squeezed(" ".join(_docx_words(paragraph) for paragraph in cell.iter(qn("w:p")))) for cell in child.iter(qn("w:tc")))
-            yield Block(BETWEEN_CELLS.join(cells))
+            yield Block(BETWEEN_CELLS.join(cells), drawings=tuple(_docx_drawings(child, part)))
         elif isinstance(child.tag, str):
-            yield from _docx_blocks(child, style_names)
+            yield from _docx_blocks(child, style_names, part)
 
 
-def _docx_level(paragraph: Any, style_names: dict[str, str]) -> int:
+def _docx_style(paragraph: Any, style_names: dict[str, str]) -> str:
     style_id = paragraph.pPr.pStyle.val if paragraph.pPr is not None and paragraph.pPr.pStyle is not None else ""
-    name = style_names.get(style_id, "")
-    if name.lower() == "title":
+    return style_names.get(style_id, "").lower()
+
+
+def _docx_level(style: str) -> int:
+    if style == "title":
         return 1
-    match = _HEADING_STYLE.match(name)
+    match = _HEADING_STYLE.match(style)
     return int(match[1]) if match else 0
+
+
+def _captioned(blocks: Sequence[Block]) -> Iterator[Block]:
+    """Drawings get the caption in their own paragraph, the one below, or the one above that is no other drawing's."""
+    taken: set[int] = set()
+    worded = [number for number, block in enumerate(blocks) if block.text.strip()]
+    for number, block in enumerate(blocks):
+        if not block.drawings:
+            yield block
+            continue
+        below = bisect_right(worded, number)
+        above = bisect_left(worded, number)
+        at_or_below = [number, *worded[below : below + 1]]
+        near = [*at_or_below, *(place for place in worded[max(0, above - 1) : above] if place not in taken)]
+        place = next((place for place in near if blocks[place].is_caption), None)
+        if place in at_or_below:
+            taken.add(place)
+        caption = _squeezed(blocks[place].text) if place is not None else ""
+        yield replace(block, drawings=tuple(replace(drawing, caption=caption) for drawing in block.drawings))
+
+
+def _docx_drawings(element: Any, part: Any) -> Iterator[Drawing]:
+    """Pictures by their description; of those that are linked, charts and old programs' fallbacks nothing is read."""
+    from docx.oxml.ns import qn
+
+    fallback = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+    for node in element.iter(qn("a:blip"), "{urn:schemas-microsoft-com:vml}imagedata"):
+        relation = node.get(qn("r:embed")) or node.get(qn("r:id"))
+        if relation and next(node.iterancestors(fallback), None) is None:
+            frame = next(node.iterancestors(qn("wp:inline"), qn("wp:anchor")), None)
+            said = frame.find(qn("wp:docPr")) if frame is not None else None
+            yield Drawing(partial(_docx_part, part, relation), (said.get("descr") or "") if said is not None else "")
+
+
+def _docx_part(part: Any, relation: str, max_pixels: int) -> bytes:
+    content: bytes = part.related_parts[relation].blob
+    return content
 
 
 def _docx_words(paragraph: Any) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from router.corpus.text import Frame, LoadedDocument, LoadedPicture, rejected
+from router.corpus.text import Figure, LoadedDocument, LoadedPicture, rejected
 from router.models.picture_file import thumbnail
 from router.models.pictures import moving
 from router.types import Pixels
@@ -40,7 +40,7 @@ _BEGINS = {b"ftyp": 4, b"\x1aE\xdf\xa3": 0}
 Shown = tuple[float, Callable[[], Pixels]]
 
 
-def frames_of_animation(content: bytes) -> tuple[Frame, ...]:
+def frames_of_animation(content: bytes) -> tuple[Figure, ...]:
     """Of a picture that `load_picture` takes; empty where it does not move, hardly moves, or is over in a moment.
 
     Raises:
@@ -72,16 +72,16 @@ def read_video(content: bytes, max_pixels: int) -> LoadedDocument:
     frames = sampled(_shown_in_video(content, max_pixels))
     if not frames:
         raise rejected("BROKEN", "no frame of the video can be decoded (of AV1 none can): send H.264, H.265, VP8 or VP9")
-    return LoadedDocument("", frames=frames)
+    return LoadedDocument("", figures=frames)
 
 
-def sampled(shown: Iterable[Shown]) -> tuple[Frame, ...]:
+def sampled(shown: Iterable[Shown]) -> tuple[Figure, ...]:
     """The first frame, then the first of each further `EVERY_S` that differs from the one kept before it; each with its own time.
 
     Args:
         shown: Begin in seconds, rising, and how to get the pixels while the iterator stands there.
     """
-    kept: list[tuple[Frame, Pixels]] = []
+    kept: list[tuple[Figure, Pixels]] = []
     due_s = 0.0
     for begin_s, pixels in shown:
         if kept and begin_s < due_s:
@@ -129,12 +129,12 @@ def _pixels(video: cv2.VideoCapture) -> Pixels:
     return np.ascontiguousarray(picture[:, :, ::-1])  # OpenCV's order is blue, green, red
 
 
-def _frame(image: Image.Image, time_s: float) -> Frame:
+def _frame(image: Image.Image, time_s: float) -> Figure:
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     made = io.BytesIO()
     image.save(made, "JPEG", quality=_QUALITY)
     picture = LoadedPicture("image/jpeg", image.width, image.height, thumbnail(np.asarray(image)))
-    return Frame(made.getvalue(), picture, round(time_s, 3))
+    return Figure(made.getvalue(), picture, time_s=round(time_s, 3))
 
 
 def _difference(one: Pixels, other: Pixels) -> float:

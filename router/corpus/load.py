@@ -29,6 +29,8 @@ class Format:
     """Or is kept as one, with a thumbnail: a sound."""
     needs: tuple[str, str] | None = None
     """A module that its reader imports, and the extra that installs it."""
+    has_figures: bool = False
+    """Whether pictures inside it are found; it is `isolated` then."""
 
 
 def _read_picture(content: bytes, max_pixels: int) -> LoadedDocument:
@@ -60,9 +62,9 @@ def _video(mime_type: str, other_mime_types: tuple[str, ...], ending: str, *othe
 _FORMATS = (
     Format("text/plain", ".txt", read_plain, (), (".text",)),
     Format("text/markdown", ".md", read_markdown, ("text/x-markdown",), (".markdown",)),
-    Format("text/html", ".html", read_html, ("application/xhtml+xml",), (".htm", ".xhtml"), isolated=True),
-    Format("application/pdf", ".pdf", read_pdf, ("application/x-pdf",), (), isolated=True),
-    Format("application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".docx", read_docx, (), (), isolated=True),
+    Format("text/html", ".html", read_html, ("application/xhtml+xml",), (".htm", ".xhtml"), isolated=True, has_figures=True),
+    Format("application/pdf", ".pdf", read_pdf, ("application/x-pdf",), (), isolated=True, has_figures=True),
+    Format("application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".docx", read_docx, isolated=True, has_figures=True),
     Format("text/tab-separated-values", ".tsv", read_facts, (), ()),
     Format("application/x-ndjson", ".jsonl", read_openie, ("application/jsonl",), (".ndjson",)),
     _picture(".png"),
@@ -116,6 +118,6 @@ def load(content: bytes, form: Format, limit: int) -> LoadedDocument:
         raise rejected("TOO_LARGE", "it needs more memory to be read than one document may take") from exc
     except Exception as exc:  # parsers of foreign formats raise anything on crafted bytes; all of it means that the file is bad
         raise rejected("BROKEN", f"it cannot be read as {form.ending}: {type(exc).__name__}: {exc}") from exc
-    if not document.text.strip() and document.picture is None and not document.frames:
+    if not document.text.strip() and document.picture is None and not document.figures:
         raise rejected("EMPTY", "there is no text in it")
     return document

@@ -1,6 +1,8 @@
 """Parsing off the event loop: text in a thread; formats whose parsers may hang on a crafted file in a child process, which can be killed.
 
-Between the two processes: a length and JSON, then (to the child only) the file. No pickles, since the child has read hostile bytes.
+Between the two processes: a length and JSON, then (to the child) the file; after a document with figures or frames, each of them in the
+same way, one by one, and an end. So a figure that kills the child costs itself and those after it, never the document. No pickles, since
+the child has read hostile bytes.
 """
 
 from __future__ import annotations
@@ -13,15 +15,18 @@ import resource
 import signal
 import struct
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from typing import Any, BinaryIO
 
+from router.corpus.figures import MAX_FIGURE_BYTES, taken
+from router.corpus.frames import MAX_FRAMES
 from router.corpus.load import Format, format_of, load
 from router.corpus.picture_file import written_in
-from router.corpus.text import Frame, Heading, LoadedDocument, LoadedPicture, rejected
+from router.corpus.text import Figure, Heading, LoadedDocument, LoadedPicture, rejected
 from router.errors import DocumentRejected, MissingExtra
 from router.models.pictures import MAX_PIXELS
 from router.types import Span
@@ -37,11 +42,21 @@ _DIED = (asyncio.IncompleteReadError, ConnectionError)
 class Parser:
     """Reads files, one at a time in the child. The child starts with the first file that needs it and again after it died."""
 
-    def __init__(self, max_chars: int, timeout_s: float = PARSE_TIMEOUT_S, *, max_pixels: int = MAX_PIXELS, ocr: bool = False) -> None:
+    def __init__(
+        self,
+        max_chars: int,
+        timeout_s: float = PARSE_TIMEOUT_S,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        ocr: bool = False,
+        max_figures: int = 0,
+    ) -> None:
         self._max_chars = max_chars
+        self._max_figures = max_figures
         self._max_pixels = max_pixels
         self._ocr = ocr
         self.timeout_s = timeout_s
+        """For the text, and again for all figures together."""
         self._child: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
 
@@ -63,10 +78,15 @@ class Parser:
                 raise rejected("BROKEN", f"it could not be read within {self.timeout_s:.0f} s") from exc
             except _DIED as exc:
                 raise rejected("BROKEN", f"the parser of {form.ending} files died on it") from exc
-        if "reason" in reply:
-            raise rejected(reply["reason"], reply["message"])
+            if "reason" in reply:
+                raise rejected(reply["reason"], reply["message"])
+            most = MAX_FRAMES if form.is_picture else self._max_figures
+            figures, left_out = await self._figures(reply["found"], most) if reply["found"] else ((), {})
         headings = tuple(Heading(level, text, Span(*span)) for level, text, span in reply["headings"])
-        return LoadedDocument(reply["text"], reply["title"], headings, picture=_picture(reply["picture"]), frames=_frames(reply["frames"]))
+        picture = None if reply["picture"] is None else _picture(reply["picture"])
+        if form.is_picture and picture is None and not figures:
+            raise rejected("BROKEN", f"none of the {reply['found']} frames could be read")
+        return LoadedDocument(reply["text"], reply["title"], headings, picture=picture, figures=figures, left_out=left_out)
 
     @property
     def child_pid(self) -> int | None:
@@ -86,17 +106,48 @@ class Parser:
                 return await self._ask(content, form)  # it may have died before this file came
             raise
 
+    async def _figures(self, found: int, most: int) -> tuple[tuple[Figure, ...], dict[str, int]]:
+        """The figures of the document that the child has just told of, as far as it comes, and how many are left out for which reason."""
+        figures: list[Figure] = []
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                while "end" not in (head := await self._answer()):
+                    room = MAX_FIGURE_BYTES - sum(len(figure.content) for figure in figures)
+                    if head["size"] > room or len(figures) == most:
+                        raise ConnectionError("the child tells of more than it may")
+                    content = await self._output().readexactly(head["size"])
+                    figures.append(
+                        Figure(content, _picture(head["picture"]), Span(*head["place"]), head["words"], head["page"], head["time_s"])
+                    )
+            return tuple(figures), head["end"]
+        except (TimeoutError, *_DIED):
+            await self._end_child()
+            return tuple(figures), {"UNREAD": found - len(figures)}
+        except BaseException:
+            await self._end_child()  # what it still sends would be taken for the answer to the next file
+            raise
+
+    def _output(self) -> asyncio.StreamReader:
+        assert self._child is not None
+        assert self._child.stdout is not None
+        return self._child.stdout
+
+    async def _answer(self) -> Any:
+        (length,) = _LENGTH.unpack(await self._output().readexactly(_LENGTH.size))
+        return json.loads(await self._output().readexactly(length))
+
     async def _ask_child(self, content: bytes, form: Format) -> Any:
         if self._child is None or self._child.returncode is not None:
             self._child = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "router.corpus.parsing", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
             )
-        stdin, stdout = self._child.stdin, self._child.stdout
+        stdin = self._child.stdin
         assert stdin is not None
-        assert stdout is not None
         request = {
             "mime_type": form.mime_type,
             "limit": self._max_pixels if form.is_picture else self._max_chars,
+            "max_pixels": self._max_pixels,
+            "max_figures": self._max_figures,
             "ocr": self._ocr,
             "size": len(content),
             "timeout_s": int(self.timeout_s) + 1,
@@ -104,8 +155,7 @@ class Parser:
         head = json.dumps(request).encode()
         stdin.writelines((_LENGTH.pack(len(head)), head, content))
         await stdin.drain()
-        (length,) = _LENGTH.unpack(await stdout.readexactly(_LENGTH.size))
-        return json.loads(await stdout.readexactly(length))
+        return await self._answer()
 
     async def _end_child(self) -> None:
         child, self._child = self._child, None
@@ -122,48 +172,60 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         request = json.loads(requests.read(_LENGTH.unpack(head)[0]))
         content = requests.read(request["size"])
         signal.alarm(request["timeout_s"])  # ends this process even when the parent was killed meanwhile
-        reply = json.dumps(_reply(content, request)).encode()
+        try:
+            document = _document(content, request)
+        except DocumentRejected as error:
+            _send(replies, {"reason": error.reason, "message": error.message})
+        else:
+            _send_document(replies, document, request)
         signal.alarm(0)
-        replies.write(_LENGTH.pack(len(reply)) + reply)
-        replies.flush()
 
 
-def _reply(content: bytes, request: dict[str, Any]) -> dict[str, Any]:
-    try:
-        document = load(content, format_of("", request["mime_type"]), request["limit"])
-        if document.frames and request["ocr"]:
-            document = replace(document, frames=tuple(replace(frame, text=written_in(frame.content)) for frame in document.frames))
-        elif document.picture is not None and document.picture.mime_type.startswith("image/") and request["ocr"]:
-            document = replace(document, text=written_in(content))
-    except DocumentRejected as error:
-        return {"reason": error.reason, "message": error.message}
-    headings = [(heading.level, heading.text, tuple(asdict(heading.span).values())) for heading in document.headings]
-    frames = [
-        {
-            "content": base64.b64encode(frame.content).decode(),
-            "picture": _told(frame.picture),
-            "time_s": frame.time_s,
-            "text": frame.text,
-        }
-        for frame in document.frames
-    ]
-    return {"text": document.text, "title": document.title, "headings": headings, "picture": _told(document.picture), "frames": frames}
+def _document(content: bytes, request: dict[str, Any]) -> LoadedDocument:
+    document = load(content, format_of("", request["mime_type"]), request["limit"])
+    is_still = document.picture is not None and document.picture.mime_type.startswith("image/") and not document.figures
+    return replace(document, text=written_in(content)) if is_still and request["ocr"] else document
 
 
-def _told(picture: LoadedPicture | None) -> dict[str, Any] | None:
-    return None if picture is None else {**asdict(picture), "thumbnail": base64.b64encode(picture.thumbnail).decode()}
+def _send_document(replies: BinaryIO, document: LoadedDocument, request: dict[str, Any]) -> None:
+    headings = [(heading.level, heading.text, _ends(heading.span)) for heading in document.headings]
+    picture = None if document.picture is None else _told(document.picture)
+    found = len(document.figures or (document.found if request["max_figures"] else ()))
+    _send(replies, {"text": document.text, "title": document.title, "headings": headings, "picture": picture, "found": found})
+    if found:
+        signal.alarm(request["timeout_s"])
+        left_out: Counter[str] = Counter()
+        for figure in _figures(document, request, left_out):
+            where = {"place": _ends(figure.place), "page": figure.page, "time_s": figure.time_s}
+            _send(replies, {"size": len(figure.content), "picture": _told(figure.picture), "words": figure.words, **where}, figure.content)
+        _send(replies, {"end": left_out})
 
 
-def _picture(told: dict[str, Any] | None) -> LoadedPicture | None:
-    return None if told is None else LoadedPicture(**{**told, "thumbnail": base64.b64decode(told["thumbnail"])})
+def _figures(document: LoadedDocument, request: dict[str, Any], left_out: Counter[str]) -> Iterator[Figure]:
+    """What was found is decoded only now; frames are already, but what is written in them is not read."""
+    if not document.figures:
+        yield from taken(document.found, request["max_figures"], request["max_pixels"], left_out, ocr=request["ocr"])
+    for frame in document.figures:
+        yield replace(frame, words=written_in(frame.content)) if request["ocr"] else frame
 
 
-def _frames(told: Sequence[dict[str, Any]]) -> tuple[Frame, ...]:
-    return tuple(
-        Frame(base64.b64decode(frame["content"]), picture, frame["time_s"], frame["text"])
-        for frame in told
-        if (picture := _picture(frame["picture"])) is not None
-    )
+def _send(replies: BinaryIO, head: dict[str, Any], content: bytes = b"") -> None:
+    encoded = json.dumps(head).encode()
+    replies.write(_LENGTH.pack(len(encoded)) + encoded)
+    replies.write(content)
+    replies.flush()
+
+
+def _ends(span: Span) -> tuple[int, int]:
+    return span.start, span.end
+
+
+def _told(picture: LoadedPicture) -> dict[str, Any]:
+    return {**asdict(picture), "thumbnail": base64.b64encode(picture.thumbnail).decode()}
+
+
+def _picture(told: dict[str, Any]) -> LoadedPicture:
+    return LoadedPicture(**{**told, "thumbnail": base64.b64decode(told["thumbnail"])})
 
 
 def main() -> None:

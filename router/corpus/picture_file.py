@@ -25,13 +25,22 @@ def read_picture(content: bytes, max_pixels: int) -> LoadedDocument:
     Raises:
         DocumentRejected: BROKEN, TOO_LARGE or UNSUPPORTED_TYPE.
     """
+    picture = still(content, max_pixels)
+    is_animated = picture.mime_type in {f"image/{form.lower()}" for form in ANIMATED}
+    return LoadedDocument("", picture=picture, figures=frames_of_animation(content) if is_animated else ())
+
+
+def still(content: bytes, max_pixels: int) -> LoadedPicture:
+    """A picture, or the first frame of one that moves. Blocking.
+
+    Raises:
+        DocumentRejected: BROKEN, TOO_LARGE or UNSUPPORTED_TYPE.
+    """
     try:
         pixels = load_picture(content, max_pixels=max_pixels)
     except PictureRejected as error:
         raise rejected(REASONS[error.reason], error.message) from error
-    picture = LoadedPicture(*described(content), thumbnail(pixels))
-    is_animated = picture.mime_type in {f"image/{form.lower()}" for form in ANIMATED}
-    return LoadedDocument("", picture=picture, frames=frames_of_animation(content) if is_animated else ())
+    return LoadedPicture(*described(content), thumbnail(pixels))
 
 
 def written_in(content: bytes) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,29 +20,34 @@ from router.corpus.base import Upload
 from router.corpus.text import LoadedDocument, normalise
 from router.errors import NotFound
 from router.models.base import Encoder, PictureEmbedder
+from router.models.fingerprint import fingerprint
 from router.models.pictures import MAX_PIXELS, load_picture
 from router.names import readable_name
 from router.stores.base import GraphBatch, VectorStore
+from router.stores.fingerprints import NearDuplicates
 from router.stores.journal import Journal
 from router.stores.pictures import PictureStore
 from router.stores.vectors import PassageVectors
-from router.types import Chunk, Matrix, Picture
+from router.types import MAX_NEAR_DUPLICATES, Chunk, Picture, Pixels, Span
 
 WORDS_OF = ("caption", "alt")
 """Metadata that says what a picture shows."""
+FINGERPRINTS = "fingerprints 1"
+"""Their kind; pictures that were ingested with another, or without, get one when they come again."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileVectors:
-    """The vectors of files of one kind that are no pictures, but kept as such."""
+    """The vectors of files of one kind: pictures, or others that are kept as such."""
 
     kind: str
     """How their media types begin."""
     decode: Callable[[bytes], Any]
     """A file to what the encoder takes. Blocking."""
-    encoder: Encoder[Any]
+    encoder: Encoder[Any] | None
+    """None leaves them to be found by their words."""
     version: str
-    """Of the encoder's weights."""
+    """Of the encoder's weights and of what else is made of them."""
     vector_store: VectorStore
     vectors: PassageVectors
     """The same in this process."""
@@ -59,6 +64,7 @@ class CorpusPictures:
         vector_store: Their vectors, by passage.
         vectors: The same in this process.
         max_pixels: Larger pictures are refused.
+        near_duplicates: Their fingerprints in this process.
         others: Other kinds of files with vectors of their own.
     """
 
@@ -71,27 +77,29 @@ class CorpusPictures:
         vector_store: VectorStore,
         vectors: PassageVectors,
         max_pixels: int = MAX_PIXELS,
+        near_duplicates: NearDuplicates | None = None,
         others: Sequence[FileVectors] = (),
     ) -> None:
         self._store = store
         self._journal = journal
-        self._version = version
-        self._kept_in = [(vector_store, vectors), *((other.vector_store, other.vectors) for other in others)]
         self.max_pixels = max_pixels
+        self._near_duplicates = near_duplicates or NearDuplicates()
         load = partial(load_picture, max_pixels=max_pixels)
-        of_pictures = () if encoder is None else (FileVectors("image/", load, encoder, version, vector_store, vectors),)
-        self._kinds = (*of_pictures, *others)
+        self._of_pictures = FileVectors("image/", load, encoder, f"{version} {FINGERPRINTS}", vector_store, vectors)
+        self._kinds = (self._of_pictures, *others)
         self._taking: Counter[tuple[str, str]] = Counter()
         self._files = asyncio.Lock()
 
     def version(self, mime_type: str) -> str:
-        """Of the weights that embed files of a type; another one embeds anew what comes again."""
-        return next((kind.version for kind in self._kinds if mime_type.startswith(kind.kind)), self._version)
+        """Of what is made of the files of documents of a type; another one makes it anew when they come again."""
+        return next((kind.version for kind in self._kinds if mime_type.startswith(kind.kind)), self._of_pictures.version)
 
     @asynccontextmanager
     async def kept(self, tenant: str, content: bytes, loaded: LoadedDocument) -> AsyncIterator[tuple[Picture, ...]]:
-        """Keep the file of a picture, or those of the frames; inside, nothing removes them, so that the journal can take their document."""
-        files = [(frame.content, frame.picture) for frame in loaded.frames] or ([(content, loaded.picture)] if loaded.picture else [])
+        """Keep the file of a picture, or those of a document's figures; inside, nothing removes them, so that the journal can take it."""
+        files = [(figure.content, figure.picture) for figure in loaded.figures]
+        if loaded.picture is not None and not files:
+            files = [(content, loaded.picture)]
         pictures = tuple(Picture(hashlib.sha256(file).hexdigest(), seen.mime_type, seen.width, seen.height) for file, seen in files)
         taken = [(tenant, picture.id) for picture in pictures]
         self._taking.update(taken)
@@ -104,21 +112,28 @@ class CorpusPictures:
             self._taking.subtract(taken)
 
     async def write(self, tenant: str, chunks: Sequence[Chunk], persist: Any) -> None:
-        """Embed and write the pictures among some passages."""
+        """Embed and write the files among some passages, and what pictures are recognised by."""
         for kind in self._kinds:
-            if pictured := [chunk for chunk in chunks if chunk.picture is not None and chunk.picture.mime_type.startswith(kind.kind)]:
-                vectors = await persist(self._embedded, tenant, pictured, kind)
-                await persist(kind.vector_store.upsert, tenant, pictured, vectors)
-                await kind.vectors.on_written(tenant, pictured, vectors, GraphBatch())
+            kept = [(chunk, chunk.picture.id) for chunk in chunks if chunk.picture and chunk.picture.mime_type.startswith(kind.kind)]
+            if not kept:
+                continue
+            decoded = await persist(self._decoded, tenant, {file_id for _, file_id in kept}, kind)
+            if kind is self._of_pictures:
+                await self._keep_fingerprints(tenant, decoded, persist)
+            if kind.encoder is not None:
+                of_kind = [chunk for chunk, _ in kept]
+                embedded = await persist(kind.encoder.embed, [decoded[file_id] for _, file_id in kept])
+                await persist(kind.vector_store.upsert, tenant, of_kind, embedded)
+                await kind.vectors.on_written(tenant, of_kind, embedded, GraphBatch())
 
     async def remove(self, tenant: str, document_id: str, persist: Any) -> None:
         """Remove what a document's passages that are gone had: vectors, and files that no other passage has."""
         left = await persist(self._journal.left_pictures, tenant, document_id)
         if not left:
             return
-        for vector_store, vectors in self._kept_in:
-            await persist(vector_store.delete_document, tenant, document_id)
-            await vectors.on_deleted(tenant, document_id)
+        for kind in self._kinds:
+            await persist(kind.vector_store.delete_document, tenant, document_id)
+            await kind.vectors.on_deleted(tenant, document_id)
         for picture_id in set(left.values()):
             await persist(self._remove_file, tenant, picture_id)
         await persist(self._journal.forget_pictures, tenant, list(left))
@@ -132,7 +147,9 @@ class CorpusPictures:
         picture = await self._journal.picture(tenant, picture_id)
         if picture is None:
             raise NotFound(f"there is no picture {picture_id!r}", field="picture_id")
-        return replace(picture, thumbnail=await self._store.thumbnail(tenant, picture_id)), await self._store.read(tenant, picture_id)
+        near = self._near_duplicates.of(tenant, picture_id)[:MAX_NEAR_DUPLICATES]
+        picture = replace(picture, thumbnail=await self._store.thumbnail(tenant, picture_id), near_duplicates=near)
+        return picture, await self._store.read(tenant, picture_id)
 
     async def sweep(self) -> None:
         """Remove files whose documents the journal never took. At start, before anything is ingested."""
@@ -143,20 +160,30 @@ class CorpusPictures:
     async def _remove_file(self, tenant: str, picture_id: str) -> None:
         async with self._files:
             if not self._taking[tenant, picture_id] and await self._journal.picture(tenant, picture_id) is None:
+                self._near_duplicates.remove(tenant, picture_id)
+                await self._journal.fingerprints.forget(tenant, picture_id)
                 await self._store.delete(tenant, picture_id)
 
-    async def _embedded(self, tenant: str, chunks: Sequence[Chunk], kind: FileVectors) -> Matrix:
-        files = [await self._store.read(tenant, chunk.picture.id) for chunk in chunks if chunk.picture is not None]
-        return await kind.encoder.embed([await asyncio.to_thread(kind.decode, file) for file in files])
+    async def _decoded(self, tenant: str, file_ids: Iterable[str], kind: FileVectors) -> dict[str, Any]:
+        return {file_id: await asyncio.to_thread(kind.decode, await self._store.read(tenant, file_id)) for file_id in file_ids}
+
+    async def _keep_fingerprints(self, tenant: str, pictures: Mapping[str, Pixels], persist: Any) -> None:
+        fingerprints = await asyncio.to_thread(lambda: {picture_id: fingerprint(pixels) for picture_id, pixels in pictures.items()})
+        await persist(self._journal.fingerprints.keep, tenant, fingerprints)
+        self._near_duplicates.put(tenant, fingerprints)
 
 
-def with_words(upload: Upload, title: str, loaded: LoadedDocument) -> LoadedDocument:
+def with_picture_words(upload: Upload, title: str, loaded: LoadedDocument) -> LoadedDocument:
     """The document of a picture, or of frames, with what is said of it as its text; of each frame also what is written in that one."""
     words = words_of(upload, title, loaded)
-    if not loaded.frames:
+    if not loaded.figures:
         return replace(loaded, text=words)
-    frames = tuple(replace(frame, text="\n".join(filter(None, (words, frame.text)))) for frame in loaded.frames)
-    return replace(loaded, text="\n\n".join(dict.fromkeys(frame.text for frame in frames)), frames=frames)
+    said = ["\n".join(filter(None, (words, frame.words))) for frame in loaded.figures]
+    text = "\n\n".join(dict.fromkeys(said))
+    starts = map(text.index, said)  # frames of which the same is said share its place
+    places = [Span(start, start + len(words)) for start, words in zip(starts, said, strict=True)]
+    frames = tuple(replace(frame, place=place) for frame, place in zip(loaded.figures, places, strict=True))
+    return replace(loaded, text=text, figures=frames)
 
 
 def words_of(upload: Upload, title: str, loaded: LoadedDocument) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 from weakref import WeakValueDictionary
 
 import structlog
@@ -24,12 +24,13 @@ from router.corpus.base import (
     GraphBuilder,
     Upload,
 )
-from router.corpus.chunk import Chunker, document_id, frame_chunks, picture_chunk, to_chunks
+from router.corpus.chunk import Chunker, document_id, path_at, picture_chunk, to_chunks
+from router.corpus.figures import with_figure_words
 from router.corpus.indexer import PATIENCE_S, Indexer, Outcome, typed_errors
 from router.corpus.load import LOADER_VERSION, Format, format_of
 from router.corpus.openie import FactExtractor
 from router.corpus.parsing import Parser
-from router.corpus.pictures import CorpusPictures, with_words
+from router.corpus.pictures import CorpusPictures, with_picture_words
 from router.corpus.statements import PassageStatements
 from router.corpus.text import LoadedDocument, normalise, rejected
 from router.corpus.writing import StoreWriter
@@ -40,7 +41,7 @@ from router.settings import CorpusSettings, Name
 from router.stores.base import GraphStore, VectorStore
 from router.stores.documents import NewDocument
 from router.stores.journal import Journal
-from router.types import Chunk, Notice, Picture
+from router.types import Chunk, Metadata, Notice, Picture
 
 MAX_NAME_CHARS = 1024
 MAX_TITLE_CHARS = 1000
@@ -79,7 +80,9 @@ class Corpus:
         self._vector_store = vector_store
         self._graph_store = graph_store
         self._pictures = pictures
-        self._parser = Parser(settings.max_document_chars, max_pixels=pictures.max_pixels, ocr=settings.ocr)
+        self._parser = Parser(
+            settings.max_document_chars, max_pixels=pictures.max_pixels, ocr=settings.ocr, max_figures=settings.max_figures
+        )
         self._chunker = Chunker(settings.chunk_tokens, settings.chunk_overlap_tokens)
         writer = StoreWriter(
             vector_store, graph_store, embedder, recogniser, self._statements, builder, observers, pictures, settings.batch_chunks
@@ -160,8 +163,10 @@ class Corpus:
             chunk_count = same.chunk_count  # it waits for the indexer already, or shall do so again
         else:
             loaded = await self._parser.load(upload.content, form)
+            if loaded.left_out:
+                _log.info("figures_left_out", tenant=tenant, document=identity, taken=len(loaded.figures), **loaded.left_out)
             async with self._pictures.kept(tenant, upload.content, loaded) as pictures:
-                document = await self._document(identity, upload, loaded, pictures, form.mime_type, fingerprint)
+                document = await self._document(identity, upload, loaded, pictures, form, fingerprint)
                 await self._journal.put(tenant, document)
             chunk_count = len(document.chunks)
         tell(Acknowledgement(upload.name, identity, DocumentState.DURABLE, chunk_count))
@@ -204,25 +209,27 @@ class Corpus:
         ]
         if self._extractor is not None:
             parts.append(self._extractor.name)
-        if form.is_picture:
+        if form.is_picture or form.has_figures:
             parts += [self._pictures.version(form.mime_type), self._settings.ocr]
+        if form.has_figures:
+            parts.append(self._settings.max_figures)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     async def _document(
-        self, identity: str, upload: Upload, loaded: LoadedDocument, pictures: Sequence[Picture], mime_type: str, fingerprint: str
+        self, identity: str, upload: Upload, loaded: LoadedDocument, pictures: Sequence[Picture], form: Format, fingerprint: str
     ) -> NewDocument:
         title = " ".join(normalise(upload.title or loaded.title).split())[:MAX_TITLE_CHARS]
-        if loaded.picture is not None:
-            mime_type = loaded.picture.mime_type
-        if pictures:
-            loaded = with_words(upload, title, loaded)
-        chunks = () if loaded.triples else await asyncio.to_thread(self._chunks, identity, upload, title, loaded, pictures)
+        if form.is_picture:
+            loaded = with_picture_words(upload, title, loaded)
+        elif loaded.figures:
+            loaded = with_figure_words(loaded)
+        chunks = () if loaded.triples else await asyncio.to_thread(self._chunks, identity, upload, title, loaded, pictures, form)
         return NewDocument(
             id=identity,
             name=upload.name,
             title=title,
             collection=upload.collection,
-            mime_type=mime_type,
+            mime_type=loaded.picture.mime_type if loaded.picture is not None else form.mime_type,
             metadata=upload.metadata,
             fingerprint=fingerprint,
             size_bytes=len(upload.content),
@@ -230,19 +237,22 @@ class Corpus:
             chunks=chunks,
         )
 
-    def _chunks(self, identity: str, upload: Upload, title: str, loaded: LoadedDocument, pictures: Sequence[Picture]) -> tuple[Chunk, ...]:
-        of_document: dict[str, Any] = {
-            "document_id": identity,
-            "document_name": upload.name,
-            "collection": upload.collection,
-            "title": title,
-            "metadata": upload.metadata,
-        }
-        if loaded.frames:
-            return frame_chunks(loaded, pictures, **of_document)
-        if pictures:
+    def _chunks(
+        self, identity: str, upload: Upload, title: str, loaded: LoadedDocument, pictures: Sequence[Picture], form: Format
+    ) -> tuple[Chunk, ...]:
+        of_document = _OfDocument(
+            document_id=identity, document_name=upload.name, collection=upload.collection, title=title, metadata=upload.metadata
+        )
+        if loaded.picture is not None and not loaded.figures:
             return (picture_chunk(loaded.text, pictures[0], **of_document),)
-        return to_chunks(loaded.text, self._chunker.passages(loaded), **of_document)
+        chunks = () if form.is_picture else to_chunks(loaded.text, self._chunker.passages(loaded), **of_document)
+        # After all passages, so that those stay neighbours and the document still opens with its own words.
+        figures = []
+        for ordinal, (figure, picture) in enumerate(zip(loaded.figures, pictures, strict=True), start=len(chunks)):
+            start, words = figure.place.start, loaded.text[figure.place.start : figure.place.end]
+            headings = (*path_at(loaded.headings, start), *figure.where)
+            figures.append(picture_chunk(words, picture, **of_document, ordinal=ordinal, headings=headings, start=start))
+        return (*chunks, *figures)
 
     # --- the rest ---------------------------------------------------------------------------------------------------
 
@@ -283,6 +293,16 @@ class Corpus:
             notices.append(Notice(error.reason, f"the graph store does not answer: {error.message}"))
         notices += await self._statements.notices(tenant)
         return CorpusStats(documents, chunk_count, vector_count, graph, tuple(notices))
+
+
+class _OfDocument(TypedDict):
+    """What all passages of a document have in common."""
+
+    document_id: str
+    document_name: str
+    collection: str
+    title: str
+    metadata: Metadata
 
 
 def _acknowledgement(name: str, identity: str, outcome: Outcome) -> Acknowledgement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import charset_normalizer
@@ -15,8 +15,11 @@ from router.types import Span
 
 BETWEEN_CELLS = " | "
 """Between the cells of a table's row in the stored text."""
-
-_TIME = re.compile(r"at \d+\.\d s")
+CAPTION = re.compile(r"(?:figure|fig\.?|abbildung|abb\.)\s*\d", re.IGNORECASE)
+"""How the caption of a figure begins."""
+MAX_ALT_CHARS = 1000
+_PLACE = re.compile(r"page \d+|at \d+\.\d s")
+_NOWHERE = Span(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,40 @@ class LoadedPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """What a video or an animated picture shows at some time."""
+class FoundFigure:
+    """A figure that a reader came upon and has not decoded."""
+
+    read: Callable[[int], bytes]
+    """Its file; takes the most pixels that it may have. Raises anything on a bad one, DocumentRejected where the reason is known."""
+    place: Span
+    """Of its caption in the stored text; empty, at the end of a line, where it has none there."""
+    alt: str = ""
+    """What is said of it but stands nowhere in the text."""
+    page: int = 0
+    """From 1; 0 where there are no pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture inside a document, or a frame: what a video or an animated picture shows at some time."""
 
     content: bytes = field(repr=False)
-    """A JPEG."""
+    """Of a frame a JPEG."""
     picture: LoadedPicture
-    time_s: float
-    text: str = ""
-    """What is written in it, if that was read."""
+    place: Span = _NOWHERE
+    """As of what was found; of all its words once they stand in the text."""
+    words: str = ""
+    """What is said of it, or written in it, besides the caption at its place."""
+    page: int = 0
+    time_s: float | None = None
+    """Of a frame."""
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """The last level of its heading path: its time, or its page; empty where it has neither."""
+        if self.time_s is not None:
+            return (f"at {self.time_s:.1f} s",)
+        return (f"page {self.page}",) if self.page else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +88,22 @@ class LoadedDocument:
     """The facts of a structured file, or of one that tells of other documents' passages; such a document has no passages itself."""
     picture: LoadedPicture | None = None
     """Of a picture, whose `text` is what is written in it, if that was read."""
-    frames: tuple[Frame, ...] = ()
-    """Of a video, or of an animated picture that lasts longer than a moment; each becomes a passage."""
+    found: tuple[FoundFigure, ...] = field(default=(), compare=False, repr=False)
+    """Figures as the reader leaves them, for the process that it runs in."""
+    figures: tuple[Figure, ...] = ()
+    """Each becomes a passage. Frames, of a video or of an animated picture that lasts longer than a moment, are all that there is of it."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Figures that are not taken, by reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure in a block, before the stored text is put together."""
+
+    read: Callable[[int], bytes]
+    alt: str = ""
+    caption: str = ""
+    """The whole text of the block that is its caption, white space squeezed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +113,13 @@ class Block:
     text: str
     heading_level: int = 0
     """0 for what is not a heading."""
+    drawings: tuple[Drawing, ...] = ()
+    is_caption: bool = False
 
 
-def time_heading(time_s: float) -> str:
-    """The heading path of a frame."""
-    return f"at {time_s:.1f} s"
-
-
-def is_time(heading: str) -> bool:
-    """Whether a heading is of `time_heading`: it tells a place and names nothing."""
-    return _TIME.fullmatch(heading) is not None
+def is_place(heading: str) -> bool:
+    """Whether a heading is of `Figure.where`: it tells a place and names nothing."""
+    return _PLACE.fullmatch(heading) is not None
 
 
 def rejected(reason: str, message: str) -> DocumentRejected:
@@ -110,14 +149,17 @@ def normalise(text: str) -> str:
     return unicodedata.normalize("NFC", _CONTROL.sub(" ", text))
 
 
-def joined(blocks: Iterable[Block]) -> tuple[str, tuple[Heading, ...]]:
-    """Blocks as one stored text, an empty line around each heading, with the headings' places in it."""
+def joined(blocks: Iterable[Block]) -> tuple[str, tuple[Heading, ...], tuple[FoundFigure, ...]]:
+    """Blocks as one stored text, an empty line around each heading, with the places of headings and figures in it."""
     parts: list[str] = []
     headings: list[Heading] = []
+    drawn: list[tuple[Drawing, int]] = []
+    captions: dict[str, list[Span]] = {}
     length = 0
     for block in blocks:
         text = normalise(block.text).strip()
         if not text:
+            drawn += [(drawing, length) for drawing in block.drawings]
             continue
         separator = "" if not parts else "\n\n" if block.heading_level or (headings and headings[-1].span.end == length) else "\n"
         start = length + len(separator)
@@ -125,7 +167,18 @@ def joined(blocks: Iterable[Block]) -> tuple[str, tuple[Heading, ...]]:
         length = start + len(text)
         if block.heading_level:
             headings.append(Heading(block.heading_level, " ".join(text.split()), Span(start, length)))
-    return "".join(parts), tuple(headings)
+        drawn += [(drawing, length) for drawing in block.drawings]
+        if block.is_caption:
+            captions.setdefault(" ".join(text.split()), []).append(Span(start, length))
+    return "".join(parts), tuple(headings), tuple(_found(drawing, place, captions) for drawing, place in drawn)
+
+
+def _found(drawing: Drawing, place: int, captions: Mapping[str, list[Span]]) -> FoundFigure:
+    caption, alt = (" ".join(normalise(words).split())[:MAX_ALT_CHARS] for words in (drawing.caption, drawing.alt))
+    if spans := captions.get(" ".join(normalise(drawing.caption).split())):
+        nearest = min(spans, key=lambda span: abs(span.start - place))
+        return FoundFigure(drawing.read, nearest, "" if alt == caption else alt)
+    return FoundFigure(drawing.read, Span(place, place), "\n".join(dict.fromkeys(filter(None, (caption, alt)))))
 
 
 _BYTE_ORDER_MARKS = (

@@ -11,7 +11,8 @@ from router.errors import DeadlineExceeded, RouterError
 from router.generation.base import Generator, GeneratorEvent, Written
 from router.generation.citations import CitationChecker
 from router.generation.extractive import NO_SOURCE_NOTICE
-from router.generation.prompt import Prompt, answer_prompt, begins_with_not_found, says_not_found, small_talk_prompt
+from router.generation.pictures import PicturesToShow
+from router.generation.prompt import Prompt, answer_prompt, begins_with_not_found, says_not_found, small_talk_prompt, with_pictures
 from router.generation.wording import evidence_of_wording
 from router.models.base import LanguageModel
 from router.settings import GenerationSettings
@@ -35,17 +36,21 @@ class LLMGenerator:
         model: Writes.
         settings: Budgets.
         fallback: The other generator.
+        pictures: Shown to a model that sees; None leaves it their words.
     """
 
-    def __init__(self, model: LanguageModel, settings: GenerationSettings, fallback: Generator) -> None:
+    def __init__(
+        self, model: LanguageModel, settings: GenerationSettings, fallback: Generator, pictures: PicturesToShow | None = None
+    ) -> None:
         self._model = model
         self._settings = settings
         self._fallback = fallback
+        self._pictures = pictures
 
     async def generate(self, query: Query, retrieval: Retrieval, caller: Caller) -> AsyncIterator[GeneratorEvent]:
         """Raises what the fallback raises, before the first token only."""
         if retrieval.evidence:
-            prompt = answer_prompt(query, retrieval.evidence, self._settings, self._model.context_tokens)
+            prompt = await self._prompt(query, retrieval, caller)
         elif not retrieval.decision.selected:
             prompt = replace(small_talk_prompt(query), notices=(NO_SOURCE_NOTICE,))
         else:
@@ -74,6 +79,14 @@ class LLMGenerator:
             yield notice
         notices = (*prompt.notices, *checker.notices, *ending)
         yield Written(checker.text, found, tuple(checker.citations), self._model.name, notices)
+
+    async def _prompt(self, query: Query, retrieval: Retrieval, caller: Caller) -> Prompt:
+        # Of a question with pictures, `retrieval.question` says what they show.
+        question = retrieval.question if query.has_pictures else query.text
+        prompt = answer_prompt(query, retrieval.evidence, self._settings, self._model.context_tokens, question=question)
+        if self._pictures is None:
+            return prompt
+        return with_pictures(prompt, *await self._pictures.read(caller.tenant, query, prompt.shown, prompt.spare_tokens))
 
     async def _checked(
         self, prompt: Prompt, checker: CitationChecker, deadline: Deadline, ending: list[Notice]

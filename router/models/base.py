@@ -101,6 +101,8 @@ class Message:
     role: str
     """`system`, `user` or `assistant`."""
     text: str
+    parts: tuple[str | bytes, ...] = ()
+    """The same words with pictures (JPEG files) between them, for a model that sees; empty where there are none."""
 
 
 class LanguageModel(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import openai
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ImageBlock, TextBlock
 from llama_index.llms.openai_like import OpenAILike
 
 from router.errors import ModelUnavailable
@@ -42,11 +42,21 @@ REMEDIES: Mapping[type[Exception], str] = {
     ValueError: "its reply is not understood: is it an OpenAI-compatible server?",
 }
 """What each failure of the driver means, by the nearest class."""
+REFUSES_PICTURES = frozenset({400, 413, 415, 422, 500})
+"""With what endpoints answer that take no pictures, or not these: llama.cpp's server with 500, most others with 400."""
+NO_PICTURES = (
+    "it refused a request with pictures: if it takes none, set models.llm.vision to false or models.llm.model to one that sees; "
+    "if they are too many, lower generation.max_pictures"
+)
 
 
-def inward(name: str, exc: Exception, remedies: Mapping[type[Exception], str] = REMEDIES) -> ModelUnavailable:
+def inward(
+    name: str, exc: Exception, remedies: Mapping[type[Exception], str] = REMEDIES, *, with_pictures: bool = False
+) -> ModelUnavailable:
     """The one map of the driver's errors. All of them mean that there is no reply; the message says why and what to do."""
     remedy = next(remedies[cls] for cls in type(exc).__mro__ if cls in remedies)
+    if with_pictures and isinstance(exc, openai.APIStatusError) and exc.status_code in REFUSES_PICTURES:
+        remedy = NO_PICTURES
     detail = " ".join(str(exc).split())
     retry_after_s: float | None = None
     if isinstance(exc, openai.APIStatusError):
@@ -91,7 +101,7 @@ class OpenAILanguageModel:
         self._refused_schemas: set[str] = set()
 
     async def complete(self, messages: Sequence[Message], *, max_tokens: int, schema: Mapping[str, Any] | None = None) -> str:
-        with self._errors_mapped():
+        with self._errors_mapped(messages):
             async with asyncio.timeout(self._timeout_s):
                 if schema is None:
                     return await self._chat(messages, max_tokens=max_tokens)
@@ -100,7 +110,7 @@ class OpenAILanguageModel:
     async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
         # A connection of its own, which ends with it: LlamaIndex leaves a reply open when its iterator is left, and the model would
         # write on for nobody (test_leaving_a_stream_closes_the_connection).
-        with self._errors_mapped():
+        with self._errors_mapped(messages):
             async with self._new_client() as client:
                 replies = await self._llm(client).astream_chat(_chat_messages(messages), max_tokens=max_tokens)
                 while True:
@@ -163,12 +173,20 @@ class OpenAILanguageModel:
         )
 
     @contextmanager
-    def _errors_mapped(self) -> Iterator[None]:
+    def _errors_mapped(self, messages: Sequence[Message] = ()) -> Iterator[None]:
         try:
             yield
         except (openai.OpenAIError, httpx.HTTPError, TimeoutError, IndexError, TypeError, ValueError) as exc:
-            raise inward(self.name, exc, self._remedies) from exc
+            raise inward(self.name, exc, self._remedies, with_pictures=any(message.parts for message in messages)) from exc
 
 
 def _chat_messages(messages: Sequence[Message]) -> list[ChatMessage]:
-    return [ChatMessage(role=message.role, content=message.text) for message in messages]
+    return [ChatMessage(role=message.role, content=_content(message)) for message in messages]
+
+
+def _content(message: Message) -> str | list[TextBlock | ImageBlock]:
+    if not message.parts:
+        return message.text
+    return [
+        TextBlock(text=part) if isinstance(part, str) else ImageBlock(image=part, image_mimetype="image/jpeg") for part in message.parts
+    ]

@@ -40,6 +40,17 @@ def thumbnail(pixels: Pixels) -> bytes:
     return made.getvalue()
 
 
+def as_jpeg(pixels: Pixels, side: int) -> tuple[bytes, int, int]:
+    """A JPEG no larger than `side`, with its width and height. Blocking."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side))
+    made = io.BytesIO()
+    image.save(made, "JPEG", quality=85)
+    return made.getvalue(), image.width, image.height
+
+
 def legible(content: bytes, side: int) -> Pixels:
     """A file that `load_picture` takes, no larger than `side`: finer than what encoders look at. Blocking."""
     from PIL import Image, ImageOps

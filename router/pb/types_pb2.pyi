@@ -748,6 +748,7 @@ class Picture(_message.Message):
     WIDTH_FIELD_NUMBER: _builtins.int
     HEIGHT_FIELD_NUMBER: _builtins.int
     THUMBNAIL_FIELD_NUMBER: _builtins.int
+    NEAR_DUPLICATES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identity within the tenant: the sha256 of its file."""
     mime_type: _builtins.str
@@ -758,6 +759,10 @@ class Picture(_message.Message):
     """As it is shown, in pixels."""
     thumbnail: _builtins.bytes
     """A JPEG of at most 256 pixels a side and 20 kB; may be missing."""
+    @_builtins.property
+    def near_duplicates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of other pictures of the tenant that show the same in another size, format or light, the likest first; at most 16."""
+
     def __init__(
         self,
         *,
@@ -766,10 +771,11 @@ class Picture(_message.Message):
         width: _builtins.int = ...,
         height: _builtins.int = ...,
         thumbnail: _builtins.bytes = ...,
+        near_duplicates: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "id", b"id", "mime_type", b"mime_type", "thumbnail", b"thumbnail", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "id", b"id", "mime_type", b"mime_type", "near_duplicates", b"near_duplicates", "thumbnail", b"thumbnail", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1030,7 +1036,7 @@ class Timings(_message.Message):
     """From the call's start to this message."""
     @_builtins.property
     def stages_ms(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """By stage: `embed`, `probe`, `route`, `retrieve`, `fuse`, `rerank`, `first_token`, `generate`. A stage that did not run is absent."""
+        """By stage: `probe` (with `embed` in it), `route`, `retrieve`, `fuse`, `rerank`, `first_token`, `generate`. A stage that did not run is absent."""
 
     def __init__(
         self,

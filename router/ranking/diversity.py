@@ -11,8 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from router.stores.fingerprints import NearDuplicates
 from router.stores.vectors import PassageVectors
-from router.types import Evidence, EvidenceKind
+from router.types import MAX_NEAR_DUPLICATES, Evidence, EvidenceKind, Picture
 
 COVERED = 0.9
 """A passage of which this share stands in better ones of the same document brings nothing."""
@@ -25,20 +26,42 @@ class Diversity:
     Args:
         vectors: The passages' vectors.
         weight: 0 keeps the order, 1 looks at nothing but difference.
+        near_duplicates: Which pictures show the same.
     """
 
-    def __init__(self, vectors: PassageVectors, weight: float) -> None:
+    def __init__(self, vectors: PassageVectors, weight: float, near_duplicates: NearDuplicates | None = None) -> None:
         self._vectors = vectors
         self._weight = weight
+        self._near_duplicates = near_duplicates or NearDuplicates()
 
     def order(self, tenant: str, evidence: Sequence[Evidence]) -> list[Evidence]:
-        """Without repetitions, diverse; what is no passage keeps its place."""
-        kept = without_repetitions(evidence)
+        """Without repetitions, diverse, further copies of a photo last; what is no passage keeps its place."""
+        return self._copies_last(tenant, self._ordered(tenant, without_repetitions(evidence)))
+
+    def _ordered(self, tenant: str, kept: list[Evidence]) -> list[Evidence]:
         passages = [item for item in kept if item.kind is EvidenceKind.PASSAGE]
         if not self._weight or len(passages) < 3:
             return kept
         chosen = iter(self._diverse(tenant, passages))
         return [next(chosen) if item.kind is EvidenceKind.PASSAGE else item for item in kept]
+
+    def _copies_last(self, tenant: str, evidence: Sequence[Evidence]) -> list[Evidence]:
+        """Pictures that show what a better one shows go behind all else, since their words may say something of their own."""
+        firsts: list[Evidence] = []
+        copies: list[Evidence] = []
+        seen: set[str] = set()
+        for item in evidence:
+            if item.picture is None:
+                firsts.append(item)
+                continue
+            near = self._near_duplicates.of(tenant, item.picture.id)
+            linked = replace(item, picture=replace(item.picture, near_duplicates=near[:MAX_NEAR_DUPLICATES])) if near else item
+            if item.picture.id in seen:
+                copies.append(linked)
+            else:
+                firsts.append(linked)
+                seen |= {item.picture.id, *near}
+        return firsts + copies
 
     def _diverse(self, tenant: str, passages: Sequence[Evidence]) -> list[Evidence]:
         vectors = self._vectors.vectors(tenant, [item.id for item in passages])
@@ -60,7 +83,8 @@ def without_repetitions(evidence: Sequence[Evidence]) -> list[Evidence]:
     """The list without what an earlier item says already; that item takes over the provenances.
 
     The same words (white space, case and punctuation do not count) say the same; so does a passage that lies almost wholly within better
-    ones of its document, as the end of a long section does when neighbouring passages overlap.
+    ones of its document, as the end of a long section does when neighbouring passages overlap. What has a picture says more than its words,
+    so it yields only to the same picture.
     """
     kept: list[Evidence] = []
     place_of: dict[str, int] = {}
@@ -69,12 +93,18 @@ def without_repetitions(evidence: Sequence[Evidence]) -> list[Evidence]:
         place = place_of.get(words) if words else None
         if place is None:
             place = _covering(item, kept)
+        if place is not None and item.picture is not None and not _shows_the_same(kept[place], item.picture):
+            place = None
         if place is None:
             place_of[words] = len(kept)
             kept.append(item)
         else:
             kept[place] = replace(kept[place], provenance=(*kept[place].provenance, *item.provenance))
     return kept
+
+
+def _shows_the_same(item: Evidence, picture: Picture) -> bool:
+    return item.picture is not None and item.picture.id == picture.id
 
 
 def _covering(item: Evidence, kept: Sequence[Evidence]) -> int | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -51,7 +52,7 @@ class NameLinker:
         snapshot = await self._mirror.current(tenant)
         exact = [name for name in snapshot.names_in(text) if not _is_function_word(name.surface)]
         linked: dict[str, LinkedName] = {}
-        for name in (*_meant(snapshot, exact), *self._misspelt(snapshot, text, exact)):
+        for name in (*_meant(snapshot, exact), *await self._misspelt(snapshot, text, exact)):
             known = linked.get(name.entity_id)
             if known is None or name.probability > known.probability:
                 linked[name.entity_id] = name
@@ -67,17 +68,30 @@ class NameLinker:
             return ()
         return tuple(name.entity.id for name in snapshot.names_in(text))
 
-    def _misspelt(self, snapshot: GraphSnapshot, text: str, exact: Sequence[Name]) -> Iterator[LinkedName]:
+    async def _misspelt(self, snapshot: GraphSnapshot, text: str, exact: Sequence[Name]) -> list[LinkedName]:
         if len(snapshot.entities) > MAX_NAMES:
-            return
-        known = {name.surface for name in exact}
-        for match in _CAPITALISED.finditer(text):
-            surface = match.group()
-            if len(surface) < _LEAST_LETTERS or _is_function_word(surface) or any(name in surface or surface in name for name in known):
-                continue
-            spellings = self._spellings.setdefault(snapshot, _Spellings(snapshot))
-            for entity_id, name, likeness in spellings.like(surface):
-                yield LinkedName(entity_id, name, surface, (likeness / 100.0) ** 4)
+            return []
+        surfaces = list(_unknown_surfaces(text, {name.surface for name in exact}))
+        if not surfaces:
+            return []
+        spellings = self._spellings.get(snapshot)
+        if spellings is None:
+            # A quarter of a second for many names, once for each version of the graph that is asked with a name it does not have.
+            spellings = self._spellings[snapshot] = await asyncio.to_thread(_Spellings, snapshot)
+        return [
+            LinkedName(entity_id, name, surface, (likeness / 100.0) ** 4)
+            for surface in surfaces
+            for entity_id, name, likeness in spellings.like(surface)
+        ]
+
+
+def _unknown_surfaces(text: str, known: Collection[str]) -> Iterator[str]:
+    """What is written like a name and is none that the graph has."""
+    for match in _CAPITALISED.finditer(text):
+        surface = match.group()
+        if len(surface) < _LEAST_LETTERS or _is_function_word(surface) or any(name in surface or surface in name for name in known):
+            continue
+        yield surface
 
 
 def _with_standing(name: LinkedName, snapshot: GraphSnapshot) -> LinkedName:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -38,6 +39,16 @@ class WordCoverage(Protocol):
 
     def coverage(self, tenant: str, text: str, chunk_ids: Sequence[str]) -> tuple[float, ...]:
         """As `Probe.coverage`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Meant:
+    """The question in the embedding space, and what is near it."""
+
+    vector: Vector
+    unnamed: Vector | None
+    picture_query: Vector | None
+    nearest: tuple[Nearest, ...] | None
 
 
 class Prober:
@@ -84,30 +95,36 @@ class Prober:
         """
         with watch.stage("probe"):
             linked = await self._linked(query, caller)
-        with watch.stage("embed"):
             shown = await self._shown(query, caller)
             if shown is not None and linked is not None:
                 linked = (*linked, *shown.names)
-            unnamed = without_names(query.text, linked) if linked else ""
-            vectors = await self._vectors(query, unnamed, shown)
-            picture_query = None if self._pictures is None else await self._pictures.query_vector(query, vectors[0], shown, caller)
-        with watch.stage("probe"):
-            nearest, words, paths = await asyncio.gather(
-                self._nearest(query, vectors[0], caller), self._words(query, caller), self._paths(query, linked, caller)
+            # While the model embeds in its thread, the graph and the words are looked at in this one.
+            meant, words, paths = await asyncio.gather(
+                self._meant(query, linked, shown, caller, watch), self._words(query, caller), self._paths(query, linked, caller)
             )
         return Probe(
-            vectors[0],
-            nearest,
+            meant.vector,
+            meant.nearest,
             linked,
             is_recent=asks_for_recent(query.text, datetime.now(UTC).date()),
-            unnamed=vectors[1] if unnamed else None,
+            unnamed=meant.unnamed,
             words=words,
-            coverage=self._covered(query, nearest, words, caller),
+            coverage=self._covered(query, meant.nearest, words, caller),
             paths=paths,
             picture_vector=None if shown is None else shown.vector,
             pictures=() if shown is None else shown.nearest,
-            picture_query=picture_query,
+            picture_query=meant.picture_query,
         )
+
+    async def _meant(
+        self, query: Query, linked: Sequence[LinkedName] | None, shown: Shown | None, caller: Caller, watch: Stopwatch
+    ) -> _Meant:
+        unnamed = without_names(query.text, linked) if linked else ""
+        with watch.stage("embed"):
+            vectors = await self._vectors(query, unnamed, shown)
+            picture_query = None if self._pictures is None else await self._pictures.query_vector(query, vectors[0], shown, caller)
+        nearest = await self._nearest(query, vectors[0], caller)
+        return _Meant(vectors[0], vectors[1] if unnamed else None, picture_query, nearest)
 
     async def _vectors(self, query: Query, unnamed: str, shown: Shown | None) -> Matrix:
         if query.text:

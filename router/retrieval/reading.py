@@ -44,7 +44,7 @@ class Window:
 
 
 class Reader:
-    """Widens passages; everything else stays as it is.
+    """Widens passages; everything else stays as it is, and so do those of pictures, whose words are of the picture alone.
 
     Args:
         store: Has the passages and the texts.
@@ -61,7 +61,7 @@ class Reader:
         Raises:
             StoreUnavailable: The journal is down.
         """
-        found = [item.id for item in evidence if item.kind is EvidenceKind.PASSAGE]
+        found = [item.id for item in evidence if item.kind is EvidenceKind.PASSAGE and item.picture is None]
         hits = await self._store.chunks(tenant, found)
         by_document: dict[str, list[Chunk]] = {}
         for key in found:
@@ -72,7 +72,8 @@ class Reader:
         items = {item.id: item for item in evidence}
         for document_id, some in by_document.items():
             places = {place for hit in some for place in range(hit.ordinal - REACH, hit.ordinal + REACH + 1)}
-            for window in windows(some, await self._store.chunks_at(tenant, document_id, places), self._words):
+            near = [chunk for chunk in await self._store.chunks_at(tenant, document_id, places) if chunk.picture is None]
+            for window in windows(some, near, self._words):
                 text = await self._store.excerpt(tenant, document_id, window.span)
                 if is_exact(window, text):
                     read[window.hits[0]] = as_read(window, text, items)

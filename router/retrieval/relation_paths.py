@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -43,12 +44,13 @@ REPEATED = 1.5
 """Cost of a hop whose relation the chain has oftener than the question says it; a third less when it only lacks a return."""
 ORDER = 0.6
 """Weight of word order: the first hop is named near the name, the last near the question word."""
+UNSAID_DISTANCE = 4
+"""In words, from anywhere to a relation that no word names."""
 LENGTH = 0.3
 """Cost of a hop: of paths that explain the same, the shorter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(NamedTuple):
     """One relation, followed from subject to object or back."""
 
     relation: str
@@ -267,13 +269,18 @@ class _Reading:
         self._named = relation_probabilities([word.text for word in asked.words], relations, vectors)
         # What `which city` asks for is judged by the kind of the ends, and not twice.
         self._telling = np.array([word.text != asked.noun for word in asked.words])
-        # What `which city` asks for is judged by the kind of the ends, and not twice.
-        self._telling = np.array([word.text != asked.noun for word in asked.words])
+        self._logs = np.log(self._named[self._telling])
+        self._surest = [_log(named) for named in self._named.max(axis=0).tolist()]
         self._places = np.array([word.place for word in asked.words])
+        self._from_name = self._distances(asked.name_place)
+        self._from_question = self._distances(asked.question_place)
+        # Chains are many, and made of the same few relations.
+        self._explained: dict[frozenset[int], float] = {}
+        self._beyond: dict[Chain, int] = {}
         self._noun = relation_probabilities([asked.noun], relations, vectors)[0] if asked.noun else None
         self._mentions = {relation: self._count_mentions(relation) for relation in relations}
         self._likely = {relation: float(self._named[:, column].max()) > LEAST_PROBABILITY for relation, column in self._column.items()}
-        self.none = float(np.log(self._named[self._telling, -1]).sum())
+        self.none = float(self._logs[:, -1].sum())
         """Score of asking for no path: no word names a relation."""
 
     def is_conceivable(self, chain: Chain) -> bool:
@@ -283,11 +290,17 @@ class _Reading:
     def score(self, chain: Chain, kind: EndKind) -> float:
         """Log-probability, up to a constant, that the question asks for this chain."""
         columns = [self._column[hop.relation] for hop in chain]
-        explained = np.log(np.maximum(self._named[:, columns].max(axis=1), self._named[:, -1]))[self._telling].sum()
-        said = sum(_log(float(self._named[:, column].max())) for column in set(columns))
+        explained = self._words_explained(frozenset(columns))
+        said = sum(self._surest[column] for column in set(columns))
         missing_return = 1 if self._asked.says_again and not _returns(chain) else 0
         repeated = REPEATED * (self._unsaid(chain) + missing_return * 2 / 3 + self._overheard(chain) / 3)
-        return float(explained) + said - repeated + self._answers(chain, kind) + ORDER * self._in_order(columns) - LENGTH * len(chain)
+        return explained + said - repeated + self._answers(chain, kind) + ORDER * self._in_order(columns) - LENGTH * len(chain)
+
+    def _words_explained(self, columns: frozenset[int]) -> float:
+        """Every word names one of the relations, or none."""
+        if columns not in self._explained:
+            self._explained[columns] = float(self._logs[:, [*columns, -1]].max(axis=1).sum())
+        return self._explained[columns]
 
     def _answers(self, chain: Chain, kind: EndKind) -> float:
         """Whether the ends are of the kind that is asked for."""
@@ -308,19 +321,24 @@ class _Reading:
         first, last = columns[0], columns[-1]
         if first == last:
             return 0.0
-        near_name = self._distance(last, self._asked.name_place) - self._distance(first, self._asked.name_place)
-        near_question = self._distance(first, self._asked.question_place) - self._distance(last, self._asked.question_place)
+        near_name = self._from_name[last] - self._from_name[first]
+        near_question = self._from_question[first] - self._from_question[last]
         return max(-1.0, min(1.0, (near_name + near_question) / 4))
 
-    def _distance(self, column: int, place: int) -> int:
-        said = self._places[self._named[:, column] > SAID / 1.3]
-        return int(np.abs(said - place).min()) if len(said) else 4
+    def _distances(self, place: int) -> list[int]:
+        """Of each relation, how many words it is from the place to the nearest word that names it."""
+        said = self._named > SAID / 1.3
+        distances = np.where(said, np.abs(self._places - place)[:, np.newaxis], np.iinfo(np.int64).max).min(axis=0)
+        nearest: list[int] = np.where(said.any(axis=0), distances, UNSAID_DISTANCE).tolist()
+        return nearest
 
     def _unsaid(self, chain: Chain) -> int:
         """How often the chain has a relation beyond what the question says of it; a return that `also` or `same` speaks of is said."""
-        free = Counter(relation for relation in set(_returns(chain)) if self._asked.says_again)
-        uses = Counter(hop.relation for hop in chain)
-        return sum(max(0, count - free[relation] - max(1, self._mentions[relation])) for relation, count in uses.items())
+        if chain not in self._beyond:
+            free = Counter(relation for relation in set(_returns(chain)) if self._asked.says_again)
+            uses = Counter(hop.relation for hop in chain)
+            self._beyond[chain] = sum(max(0, n - free[relation] - max(1, self._mentions[relation])) for relation, n in uses.items())
+        return self._beyond[chain]
 
     def _overheard(self, chain: Chain) -> int:
         """How often the question says a relation of the chain beyond the chain's hops."""

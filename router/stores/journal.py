@@ -24,6 +24,7 @@ from router.settings import JournalSettings
 from router.stores.database import database_errors, make_engine
 from router.stores.decisions import DecisionStore
 from router.stores.documents import DocumentPage, DocumentRecord, DocumentState, Failure, NewDocument, Standing
+from router.stores.fingerprints import FingerprintStore
 from router.stores.journal_schema import (
     DELETING,
     RECORD_COLUMNS,
@@ -80,6 +81,8 @@ class Journal:
         """What is stated about the passages."""
         self.decisions = DecisionStore(self._read, self._write, engine.dialect.name)
         """What calls decided, and the feedback on it."""
+        self.fingerprints = FingerprintStore(self._read, self._write, _UPSERTS[engine.dialect.name])
+        """Of the pictures."""
         self._upsert_documents = _upsert_documents(engine.dialect.name)
         self._insert_pictures = _UPSERTS[engine.dialect.name](pictures_table).on_conflict_do_nothing()
         self._one_writer = asyncio.Lock()  # SQLite has one; waiting here costs less than its busy handler

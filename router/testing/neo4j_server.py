@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import secrets
@@ -42,11 +43,18 @@ async def fetch_jars(pom: Path, cache: Path) -> Path:
     stamp = hashlib.sha256(await asyncio.to_thread(pom.read_bytes)).hexdigest()[:16]
     lib = cache / stamp / "lib"
     complete = cache / stamp / "complete"
-    if not await asyncio.to_thread(complete.exists):
-        command = ["mvn", "-B", "-q", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={lib}"]
-        await asyncio.to_thread(subprocess.run, command, check=True, timeout=FETCH_S)
-        await asyncio.to_thread(complete.touch)
+    await asyncio.to_thread(cache.mkdir, parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        # Tests run in several processes, and one of them fetches.
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        if not await asyncio.to_thread(complete.exists):
+            await asyncio.to_thread(subprocess.run, _fetch(pom, lib), check=True, timeout=FETCH_S)
+            await asyncio.to_thread(complete.touch)
     return lib
+
+
+def _fetch(pom: Path, lib: Path) -> Sequence[str]:
+    return ("mvn", "-B", "-q", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={lib}")
 
 
 @asynccontextmanager

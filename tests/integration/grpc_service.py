@@ -39,7 +39,7 @@ PASSAGE = Evidence(
     metadata={"year": 2024, "tags": ("light", "harbour"), "ratio": 0.5, "draft": False, "author": "Ada"},
     recorded=True,
     shares={"vector": 0.75, "graph": 0.25},
-    picture=Picture("ab", "image/png", 4, 3, b"a small JPEG"),
+    picture=Picture("ab", "image/png", 4, 3, b"a small JPEG", ("cd",)),
 )
 
 

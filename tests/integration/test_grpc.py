@@ -216,7 +216,7 @@ async def test_documents_live_and_die() -> None:
 
 async def test_a_picture_comes_with_its_file() -> None:
     corpus = InMemoryCorpus()
-    corpus.pictures["default", "ab"] = Picture("ab", "image/png", 4, 3, b"small"), b"the file"
+    corpus.pictures["default", "ab"] = Picture("ab", "image/png", 4, 3, b"small", ("cd",)), b"the file"
     corpus.pictures["other", "cd"] = Picture("cd", "image/png", 4, 3, b"small"), b"of another tenant"
     async with running(SmallApp(corpus=corpus)) as service:
         shown = await service.corpus.GetPicture(corpus_pb.GetPictureRequest(picture_id="ab"))

@@ -128,10 +128,20 @@ async def test_ask_shows_the_decision_the_answer_and_what_it_rests_on() -> None:
         )
     ]
     assert order == sorted(order)
-    assert "    notes/lanterns.md | vector, graph | recorded | picture, Lights, 4 x 3" in lines
+    about = "notes/lanterns.md | vector, graph | recorded | picture, 4 x 3, +1 copy | Harbour > Lights"
+    assert about in " ".join(line.strip() for line in lines)
     assert "    path: Ada -keeps-> lantern" in lines
     assert "note: the answer is a quotation" in lines
     assert max(map(len, lines)) <= 80
+
+
+async def test_a_frame_shows_its_time_and_a_sound_is_called_one() -> None:
+    frame = replace(PASSAGE, id="f", headings=("at 12.0 s",), picture=Picture("f", "image/jpeg", 4, 3, b""))
+    sound = replace(PASSAGE, id="s", headings=(), picture=Picture("s", "audio/wav", 40, 64, b""))
+    async with command(SmallApp(engine=small_engine({"vector": ListRetriever([frame, sound])}))) as (run, _):
+        shown = (await run("retrieve", QUESTION)).stdout
+    assert "recorded | picture, 4 x 3 | at 12.0 s" in shown
+    assert "recorded | sound, 40 x 64\n" in "".join(f"{line.rstrip()}\n" for line in shown.splitlines())
 
 
 async def test_a_summary_shows_how_many_passages_it_is_of() -> None:
@@ -221,7 +231,13 @@ async def test_pictures_are_sent_and_saved(tmp_path: Path) -> None:
                 assert file.read_bytes() == b"the file"
                 assert str(file) in result.stderr.replace("\n", "")
         shown = json.loads((await run("retrieve", QUESTION, "--json")).stdout)
-        assert shown["evidence"][0]["picture"] == {"id": "ab", "mime_type": "image/png", "width": 4, "height": 3}
+        assert shown["evidence"][0]["picture"] == {
+            "id": "ab",
+            "mime_type": "image/png",
+            "width": 4,
+            "height": 3,
+            "near_duplicates": ["cd"],
+        }
         # This small engine has no model for pictures, and says so of the part that is one.
         refused = await run("ask", QUESTION, "--image", str(tmp_path / "photo.png"))
         assert "no model for pictures" in " ".join(refused.stderr.split())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import struct
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from router.corpus.frames import MAX_FRAMES, frames_of_animation, read_video, sa
 from router.corpus.load import format_of
 from router.corpus.parsing import Parser
 from router.corpus.picture_file import read_picture
-from router.corpus.text import Frame
+from router.corpus.text import Figure
 from router.errors import DocumentRejected, MissingExtra
 from router.models.pictures import MAX_PIXELS
 from tests.unit.moving import SIZE, film, slides
@@ -27,7 +29,7 @@ SHOWN = [("red", 1.5), ("lime", 3.0), ("blue", 2.5)]
 AT = [(0.0, (255, 0, 0)), (1.5, (0, 255, 0)), (4.5, (0, 0, 255))]
 
 
-def seen(kept: tuple[Frame, ...]) -> list[tuple[float, tuple[int, ...]]]:
+def seen(kept: tuple[Figure, ...]) -> list[tuple[float, tuple[int, ...]]]:
     """Times, and colours rounded to what JPEG and video codecs leave of them."""
     pixels = [np.asarray(Image.open(io.BytesIO(frame.content)))[5, 5] for frame in kept]
     return [(frame.time_s, tuple(255 if value > 127 else 0 for value in colour)) for frame, colour in zip(kept, pixels, strict=True)]
@@ -40,24 +42,24 @@ def plain(value: int) -> np.ndarray:
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
 def test_an_animation_is_frames_with_their_times(form: str) -> None:
     loaded = read_picture(slides(SHOWN, form), MAX_PIXELS)
-    assert seen(loaded.frames) == AT
+    assert seen(loaded.figures) == AT
     assert loaded.picture is not None
     assert loaded.picture.mime_type == f"image/{form.lower()}"
-    first = loaded.frames[0].picture
+    first = loaded.figures[0].picture
     assert (first.mime_type, first.width, first.height) == ("image/jpeg", *SIZE)
     assert first.thumbnail.startswith(b"\xff\xd8")
 
 
 def test_what_does_not_move_or_is_over_in_a_moment_is_one_picture() -> None:
     for content in (drawn("red"), animated("red", "blue"), slides([("red", 0.9), ("blue", 0.9)]), slides([("red", 3), ("#fe0101", 3)])):
-        assert read_picture(content, MAX_PIXELS).frames == ()
+        assert read_picture(content, MAX_PIXELS).figures == ()
 
 
 def test_the_pages_of_a_tiff_have_no_times() -> None:
     made = io.BytesIO()
     pages = [Image.new("RGB", SIZE, colour) for colour in ("red", "lime", "blue") * 10]
     pages[0].save(made, "TIFF", save_all=True, append_images=pages[1:])
-    assert read_picture(made.getvalue(), MAX_PIXELS).frames == ()
+    assert read_picture(made.getvalue(), MAX_PIXELS).figures == ()
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mov", "film.mkv"])
@@ -65,7 +67,7 @@ def test_a_video_is_frames_with_their_times(tmp_path: Path, name: str) -> None:
     pytest.importorskip("cv2")
     loaded = read_video(film(tmp_path, SHOWN, name), MAX_PIXELS)
     # The green begins between two looks: it is found at the second of them.
-    assert seen(loaded.frames) == [(0.0, (255, 0, 0)), (2.0, (0, 255, 0)), (5.0, (0, 0, 255))]
+    assert seen(loaded.figures) == [(0.0, (255, 0, 0)), (2.0, (0, 255, 0)), (5.0, (0, 0, 255))]
     assert loaded.picture is None
 
 
@@ -98,6 +100,19 @@ async def test_the_child_gives_the_same_frames(tmp_path: Path) -> None:
         assert parser.child_pid is not None
     finally:
         await parser.aclose()
+
+
+async def test_a_video_of_which_no_frame_comes_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cv2")
+    told = json.dumps({"text": "", "title": "", "headings": [], "picture": None, "found": 2}).encode()
+    (tmp_path / "told").write_bytes(struct.pack(">Q", len(told)) + told)
+    child = tmp_path / "python"
+    child.write_text(f"#!/bin/sh\nhead -c 8 >{tmp_path}/asked\ncat {tmp_path}/told\n")
+    child.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(child))
+    with pytest.raises(DocumentRejected, match="none of the 2 frames") as caught:
+        await Parser(1000).load(b"a video", format_of("a.mp4", ""))
+    assert caught.value.reason == "BROKEN"
 
 
 async def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

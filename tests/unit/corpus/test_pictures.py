@@ -7,10 +7,11 @@ import io
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
 from router.corpus.base import DocumentState, Upload
 from router.corpus.chunk import document_id
+from router.corpus.service import Corpus
 from router.errors import NotFound, StoreUnavailable
 from router.settings import CorpusSettings
 from router.stores.journal import Journal
@@ -20,8 +21,19 @@ from router.types import Picture
 from tests.unit.corpus.test_service import DURABLE, FAILED, SEARCHABLE, UNCHANGED, World, ingest, reasons, states, until_finished
 from tests.unit.moving import film, slides
 from tests.unit.pictures import SVG, animated, drawn, png_that_says
+from tests.unit.sounds import as_wav, tone
 
 RED, BLUE = drawn("red"), drawn("blue")
+SAMPLE = Path(__file__).parents[3] / "examples" / "sample" / "pictures"
+GATE, PUMP = (SAMPLE / "heron-gate.png").read_bytes(), (SAMPLE / "otter-pump.png").read_bytes()
+
+
+def copied(content: bytes) -> bytes:
+    """Smaller, recompressed and a little brighter."""
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    made = io.BytesIO()
+    ImageEnhance.Brightness(image.resize((240, 180))).enhance(1.1).save(made, "JPEG", quality=60)
+    return made.getvalue()
 
 
 def sha(content: bytes) -> str:
@@ -199,6 +211,61 @@ async def test_a_picture_replaced_by_a_text_of_its_name(world: World) -> None:
         assert await world.picture_vectors.count("t") == 0
 
 
+async def near(corpus: Corpus, content: bytes, tenant: str = "t") -> tuple[str, ...]:
+    picture, _ = await corpus.picture(tenant, sha(content))
+    return picture.near_duplicates
+
+
+async def test_copies_of_a_photo_are_linked_until_they_are_deleted(world: World) -> None:
+    copy = copied(GATE)
+    async with world.open() as (corpus, journal):
+        await ingest(corpus, Upload("gate.png", GATE), Upload("copy.jpg", copy), Upload("pump.png", PUMP), Upload("red.png", RED))
+        await ingest(corpus, Upload("blue.png", BLUE), Upload("pump again.png", PUMP))
+        await ingest(corpus, Upload("gate.png", GATE), tenant="u")
+        assert await near(corpus, GATE) == (sha(copy),)
+        assert await near(corpus, copy) == (sha(GATE),)
+        assert await near(corpus, PUMP) == ()
+        assert await near(corpus, RED) == ()
+        assert await near(corpus, GATE, "u") == ()
+        await corpus.delete("t", document_id("t", "copy.jpg"))
+        assert await near(corpus, GATE) == ()
+        assert set(await journal.fingerprints.all("t")) == {sha(GATE), sha(PUMP), sha(RED), sha(BLUE)}
+
+
+async def test_a_sound_beside_pictures_has_neither_a_fingerprint_nor_their_vectors(world: World) -> None:
+    sound = as_wav(tone(440))
+    async with world.open() as (corpus, journal):
+        told = await ingest(corpus, Upload("siren.wav", sound), Upload("red.png", RED))
+        assert reasons(told) == {}
+        assert set(await journal.fingerprints.all("t")) == {sha(RED)}
+        assert await near(corpus, sound) == ()
+        assert await world.picture_vectors.count("t") == 1
+
+
+async def test_copies_are_linked_without_an_encoder_too(world: World) -> None:
+    world.encoder = None
+    async with world.open() as (corpus, _):
+        await ingest(corpus, Upload("gate.png", GATE), Upload("copy.jpg", copied(GATE)))
+        assert await near(corpus, GATE) == (sha(copied(GATE)),)
+
+
+async def test_pictures_of_a_corpus_without_fingerprints_are_linked_when_they_come_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.open() as (corpus, journal):
+        with monkeypatch.context() as earlier:
+            earlier.setattr(corpus._pictures, "version", lambda mime_type: world.version)  # as a release without them made its documents
+            await ingest(corpus, Upload("gate.png", GATE))
+        await journal.fingerprints.forget("t", sha(GATE))
+        corpus._pictures._near_duplicates.remove("t", sha(GATE))
+        await ingest(corpus, Upload("copy.jpg", copied(GATE)))
+        assert await near(corpus, GATE) == ()
+        assert await near(corpus, copied(GATE)) == ()
+        assert states(await ingest(corpus, Upload("gate.png", GATE)), "gate.png") == [DURABLE, SEARCHABLE]
+        assert await near(corpus, GATE) == (sha(copied(GATE)),)
+        await corpus.delete("t", document_id("t", "gate.png"))
+
+
 async def test_tenants_do_not_see_each_others_pictures(world: World) -> None:
     async with world.open() as (corpus, _):
         await ingest(corpus, Upload("a.png", RED))
@@ -266,6 +333,20 @@ async def test_text_in_a_picture_is_read_where_that_is_asked_for(world: World) -
     async with world.open() as (corpus, journal):
         await ingest(corpus, Upload("a.png", lettered("PRESS NINE")))
         assert "NINE" in (await the_chunk(journal, "a.png")).text
+
+
+async def test_text_in_a_frame_is_of_that_frame_only(world: World) -> None:
+    pytest.importorskip("rapidocr_onnxruntime")
+    world.settings = CorpusSettings(ocr=True)
+    first, second = (Image.open(io.BytesIO(lettered(text))) for text in ("PRESS NINE", "VALVE FOUR"))
+    made = io.BytesIO()
+    first.save(made, "PNG", save_all=True, append_images=[ImageOps.invert(second)], duration=2000)
+    async with world.open() as (corpus, journal):
+        await ingest(corpus, Upload("hall.png", made.getvalue()))
+        chunks = await journal.document_chunks("t", [document_id("t", "hall.png")])
+        _, text = await corpus.get("t", chunks[0].document_id)
+    assert [("NINE" in chunk.text, "FOUR" in chunk.text) for chunk in chunks] == [(True, False), (False, True)]
+    assert all(chunk.text.startswith("hall\n") and text[chunk.span.start : chunk.span.end] == chunk.text for chunk in chunks)
 
 
 def lettered(text: str) -> bytes:

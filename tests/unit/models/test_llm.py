@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -17,82 +17,16 @@ from router.models import llm
 from router.models.base import Message
 from router.models.language import open_language_model
 from router.settings import OpenAILLM
+from tests.unit.endpoint import Endpoint, completion, failure, piece, serving
 
 QUESTION = [Message("system", "Be short."), Message("user", "Hello?")]
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 
-Reply = tuple[int, dict[str, str], bytes]
-
-
-class Endpoint:
-    """HTTP/1.1 on loopback: records the requests, answers what `answer` says. `pieces` are sent one by one as a stream."""
-
-    def __init__(self) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.answer: Callable[[dict[str, Any]], Reply] = lambda request: completion("hi")
-        self.pieces: list[bytes] | None = None
-        self.delay_s = 0.0
-        self.gone = asyncio.Event()
-        """The caller closed the connection in the middle of a stream."""
-
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head.split("\r\n")[1:] if line)}
-            body = await reader.readexactly(int(headers.get("content-length", 0)))
-            self.requests.append(
-                {"path": head.split()[1], "authorization": headers.get("authorization")} | (json.loads(body) if body else {})
-            )
-            await asyncio.sleep(self.delay_s)
-            if self.pieces is None:
-                status, more, content = self.answer(self.requests[-1])
-                extra = "".join(f"{name}: {value}\r\n" for name, value in more.items())
-                writer.write(f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{extra}content-length: {len(content)}\r\n".encode())
-                writer.write(b"connection: close\r\n\r\n" + content)
-            else:
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\ncontent-length: 1000000\r\n\r\n")
-                for piece in self.pieces:
-                    writer.write(piece)
-                    await writer.drain()
-                if await reader.read() == b"":
-                    self.gone.set()
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            self.gone.set()
-        finally:
-            writer.close()
-
-
-def completion(text: str | None) -> Reply:
-    message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    content = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
-    return 200, {}, json.dumps(content).encode()
-
-
-def failure(status: int, message: str = "no", **headers: str) -> Reply:
-    return status, headers, json.dumps({"error": {"message": message}}).encode()
-
-
-def piece(text: str) -> bytes:
-    chunk = {
-        "id": "1",
-        "object": "chat.completion.chunk",
-        "created": 1,
-        "model": "m",
-        "choices": [{"index": 0, "delta": {"content": text}}],
-    }
-    return f"data: {json.dumps(chunk)}\n\n".encode()
-
 
 @pytest.fixture
 async def endpoint() -> AsyncIterator[Endpoint]:
-    endpoint = Endpoint()
-    server = await asyncio.start_server(endpoint.handle, "127.0.0.1", 0)
-    endpoint.port = server.sockets[0].getsockname()[1]
-    yield endpoint
-    server.close()
-    await server.wait_closed()
+    async with serving() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
@@ -111,6 +45,34 @@ async def test_a_reply(model, endpoint):
     assert (request["model"], request["max_tokens"], request["temperature"]) == ("m", 7, 0.0)
     assert request["messages"] == [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hello?"}]
     assert "response_format" not in request
+
+
+async def test_pictures_are_sent_as_parts_of_the_content(model, endpoint):
+    await model.complete([Message("user", "Look:\nWhat?", ("Look:", b"\xff\xd8 a JPEG", "What?"))], max_tokens=7)
+    (request,) = endpoint.requests
+    assert request["messages"] == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Look:"},
+                {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9ggYSBKUEVH"}},
+                {"type": "text", "text": "What?"},
+            ],
+        }
+    ]
+
+
+@pytest.mark.parametrize(("status", "is_of_the_pictures"), [(400, True), (422, True), (500, True), (401, False), (429, False)])
+async def test_who_refuses_pictures_is_told_which_setting_to_change(model, endpoint, status: int, is_of_the_pictures: bool):
+    endpoint.answer = lambda request: failure(status, "image_url is not supported")
+    seen = [Message("user", "What?", ("What?", b"\xff\xd8"))]
+    for call in (model.complete(seen, max_tokens=7), anext(model.stream(seen, max_tokens=7))):
+        with pytest.raises(ModelUnavailable, match="image_url is not supported") as refused:
+            await call
+        assert ("set models.llm.vision to false" in refused.value.message) == is_of_the_pictures
+    with pytest.raises(ModelUnavailable) as refused:
+        await model.complete(QUESTION, max_tokens=7)
+    assert "models.llm.vision" not in refused.value.message
 
 
 async def test_a_stream_piece_by_piece(model, endpoint):

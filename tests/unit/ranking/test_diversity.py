@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from router.engine import Options
 from router.ranking.diversity import Diversity, without_repetitions
 from router.stores.base import GraphBatch
+from router.stores.fingerprints import NearDuplicates
 from router.stores.vectors import PassageVectors
 from router.testing.engine import ListRetriever, small_engine
-from router.types import Caller, Chunk, Deadline, Evidence, EvidenceKind, Provenance, Query, Span, TextPart
+from router.types import MAX_NEAR_DUPLICATES, Caller, Chunk, Deadline, Evidence, EvidenceKind, Picture, Provenance, Query, Span, TextPart
 
 TENANT = "acme"
 
@@ -33,6 +34,16 @@ async def known(directions: dict[str, tuple[float, float]]) -> PassageVectors:
 
 def ids(evidence: list[Evidence]) -> list[str]:
     return [item.id for item in evidence]
+
+
+def test_a_picture_yields_to_no_words_and_words_yield_to_a_picture_of_the_same() -> None:
+    picture = Picture("a" * 64, "image/png", 80, 60)
+    section = passage("section", "Before. Figure 1: The gate. After.", "d", (0, 34))
+    figure = replace(passage("figure", "Figure 1: The gate.", "d", (8, 27)), picture=picture)
+    caption = passage("caption", "figure 1: the gate", "e")
+    assert ids(without_repetitions([section, figure, caption])) == ["section", "figure"]
+    assert ids(without_repetitions([caption, section, figure])) == ["caption", "section", "figure"]
+    assert ids(without_repetitions([figure, replace(figure, id="twin")])) == ["figure"]
 
 
 def test_the_same_words_are_said_once_and_keep_all_provenances() -> None:
@@ -71,6 +82,37 @@ def test_nothing_that_is_dropped_is_lost(places: list[tuple[str, int, int]]) -> 
         same = any(other.text == item.text for other in kept)
         assert same or len(covered & set(range(item.span.start, item.span.end))) >= 0.9 * len(item.text)
     assert sum(len(item.provenance) for item in kept) == len(found)
+
+
+def pictured(key: str, picture_id: str) -> Evidence:
+    return replace(passage(key, f"the words of {key}"), picture=Picture(picture_id, "image/png", 1, 1))
+
+
+def near_duplicates(**groups: str) -> NearDuplicates:
+    """Each word of a group is the id of a picture; those of one group show the same."""
+    near = NearDuplicates()
+    for number, group in enumerate(groups.values()):
+        near.put(TENANT, dict.fromkeys(group.split(), bytes([255 * (number == place) for place in range(4)] * 8)))
+    return near
+
+
+async def test_copies_of_a_picture_go_behind_all_else_and_say_what_they_are() -> None:
+    diversity = Diversity(PassageVectors(2), 0.0, near_duplicates(gates="gate small bright", pumps="pump"))
+    found = [pictured("a", "small"), pictured("b", "gate"), passage("c", "words"), pictured("d", "pump"), pictured("e", "bright"),
+             pictured("f", "unknown"), pictured("g", "unknown"), passage("h", "more")]  # fmt: skip
+    ordered = diversity.order(TENANT, found)
+    assert ids(ordered) == ["a", "c", "d", "f", "h", "b", "e", "g"]
+    links = {item.id: item.picture.near_duplicates for item in ordered if item.picture is not None}
+    assert links == {"a": ("bright", "gate"), "b": ("bright", "small"), "e": ("gate", "small"), "d": (), "f": (), "g": ()}
+    assert ids(diversity.order("another", found)) == ["a", "b", "c", "d", "e", "f", "h", "g"]
+
+
+async def test_of_thousands_of_copies_some_are_told_and_all_go_last() -> None:
+    many = [str(number) for number in range(1000)]
+    diversity = Diversity(PassageVectors(2), 0.0, near_duplicates(one=" ".join(many)))
+    ordered = diversity.order(TENANT, [*(pictured(f"p{key}", key) for key in many), passage("last", "words")])
+    assert ids(ordered)[:3] == ["p0", "last", "p1"]
+    assert {len(item.picture.near_duplicates) for item in ordered if item.picture} == {MAX_NEAR_DUPLICATES}
 
 
 async def test_without_weight_the_order_stays() -> None:

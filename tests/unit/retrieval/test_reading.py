@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from router.retrieval.reading import Reader, windows
 from router.settings import JournalSettings
 from router.stores.documents import NewDocument
 from router.stores.journal import open_journal
-from router.types import Chunk, Evidence, EvidenceKind, Provenance, Span
+from router.types import Chunk, Evidence, EvidenceKind, Picture, Provenance, Span
 
 TENANT = "acme"
 SECTIONS = "# Guide\n\nWhat this is. 東京 and 🚀 are signs.\n\n" + "\n\n".join(
@@ -70,6 +71,17 @@ async def test_what_is_read_is_exact_and_holds_every_hit_once(places: list[int],
         assert holders
     own_words = {item.id: len(item.text.split()) for item in found}
     assert all(len(item.text.split()) <= max(words, own_words[item.id]) for item in read)
+
+
+async def test_the_words_of_a_figure_stay_its_own_and_join_no_others() -> None:
+    store = Documents({"guide.md": SECTIONS})
+    last = store.all[-1]
+    figure = replace(last, id="figure", ordinal=last.ordinal + 1, picture=Picture("a" * 64, "image/png", 80, 60))
+    store.all.append(figure)
+    beside, widened = await Reader(store, 300).widened(TENANT, [hit(figure, 1), hit(last, 2)])
+    assert beside == hit(figure, 1)
+    assert widened.text.endswith(last.text)
+    assert len(widened.text) > len(last.text)
 
 
 async def test_neighbouring_hits_of_a_section_become_one_with_all_provenances() -> None:
