@@ -12,7 +12,7 @@ import structlog
 from router.corpus.base import CorpusObserver, CorpusService
 from router.corpus.graph_builder import NameGraphBuilder
 from router.corpus.openie import FactExtractor
-from router.corpus.pictures import CorpusPictures
+from router.corpus.pictures import CorpusPictures, FileVectors
 from router.corpus.service import Corpus
 from router.correction.base import Remedy
 from router.correction.corrector import Corrector
@@ -33,7 +33,8 @@ from router.models.embedding import open_embedder
 from router.models.entities import SpacyRecogniser
 from router.models.language import open_language_model
 from router.models.minilm import NAME as MINILM
-from router.models.spaces import EmbeddingSpace, open_space
+from router.models.sounds import load_sound
+from router.models.spaces import EmbeddingSpace, open_sound_space, open_space
 from router.ranking.base import Fusion, Reranker
 from router.ranking.cross_encoder import CrossEncoderReranker
 from router.ranking.diversity import Diversity
@@ -212,6 +213,9 @@ class _Assembly:
         self._embedder = await open_embedder(models.embedding, cache)
         self._stack.push_async_callback(self._embedder.aclose)
         self._space = await self._open_space()
+        self._sounds = await open_sound_space(models, cache, self._embedder) if models.audio is not None else None
+        if self._sounds is not None:
+            self._stack.push_async_callback(self._sounds.aclose)
         self._recogniser = await SpacyRecogniser.open(models.entities)
         self._stack.push_async_callback(self._recogniser.aclose)
         self._llm: LanguageModel | None = None
@@ -255,7 +259,7 @@ class _Assembly:
         )
         self._stack.push_async_callback(self._vectors.aclose)
         self._picture_store = await self._open_picture_store()
-        self._picture_vectors_store = await self._open_picture_vectors_store()
+        self._picture_vectors_store = await self._open_vectors_beside(f"{self._picture_space} pictures", self._picture_dimension)
         self._graph: BoltGraphStore = await open_graph_store(settings.graph, data_dir)
         self._stack.push_async_callback(self._graph.aclose)
         self._monitor = GraphMonitor(self._graph, settings.graph.probe_interval_s)
@@ -276,16 +280,10 @@ class _Assembly:
         self._components.append(Component("picture store", store.ping, source="picture store"))
         return store
 
-    async def _open_picture_vectors_store(self) -> MilvusVectorStore:
+    async def _open_vectors_beside(self, space: str, dimension: int) -> MilvusVectorStore:
         """In a collection beside the passages': a picture is a passage by its words, too."""
-        settings = self._settings.milvus
-        return await MilvusVectorStore.open(
-            settings.model_copy(update={"lexical": "none"}),
-            self._settings.data_dir,
-            space=f"{self._picture_space} pictures",
-            dimension=self._picture_dimension,
-            beside=self._vectors,
-        )
+        settings = self._settings.milvus.model_copy(update={"lexical": "none"})
+        return await MilvusVectorStore.open(settings, self._settings.data_dir, space=space, dimension=dimension, beside=self._vectors)
 
     async def _open_corpus(self) -> Corpus:
         tenants = await self._journal.tenants()
@@ -298,10 +296,12 @@ class _Assembly:
                 continue
         self._stack.push_async_callback(self._mirror.save)
         self._passage_vectors = await self._open_passage_vectors(tenants)
-        self._picture_vectors = await self._open_picture_vectors(tenants)
         self._near_duplicates = NearDuplicates()
         for tenant in tenants:
             self._near_duplicates.put(tenant, await self._journal.fingerprints.all(tenant))
+        self._picture_vectors = await self._open_picture_vectors(tenants, self._picture_vectors_store, self._picture_dimension)
+        sounds = await self._sound_vectors(tenants)
+        self._sound_search = None if sounds is None else PictureSearch(sounds.vector_store, sounds.vectors, self._passage_vectors)
         self._lexical = await self._open_lexical(tenants)
         observers: list[CorpusObserver] = [self._mirror, self._passage_vectors]
         if isinstance(self._lexical, MemoryLexicalIndex):
@@ -315,14 +315,14 @@ class _Assembly:
             self._recogniser,
             NameGraphBuilder(self._mirror, self._journal),
             observers,
-            self._corpus_pictures(),
+            self._corpus_pictures(() if sounds is None else (sounds,)),
             extractor=self._extractor(),
         )
         await corpus.start()
         self._stack.push_async_callback(corpus.aclose)
         return corpus
 
-    def _corpus_pictures(self) -> CorpusPictures:
+    def _corpus_pictures(self, others: Sequence[FileVectors]) -> CorpusPictures:
         return CorpusPictures(
             self._picture_store,
             self._journal,
@@ -333,7 +333,16 @@ class _Assembly:
             self._settings.models.pictures.max_pixels,
             self._near_duplicates,
             self._settings.corpus.picture_labels,
+            others,
         )
+
+    async def _sound_vectors(self, tenants: list[str]) -> FileVectors | None:
+        if self._sounds is None or self._sounds.sounds is None:
+            return None
+        version, dimension = f"{self._sounds.name} {self._sounds.version}", self._sounds.dimension
+        store = await self._open_vectors_beside(f"{version} sounds", dimension)
+        vectors = await self._open_picture_vectors(tenants, store, dimension)
+        return FileVectors("audio/", load_sound, self._sounds.sounds, version, store, vectors)
 
     async def _open_decision_log(self) -> DecisionLog:
         log = DecisionLog(self._journal.decisions, self._settings.learning)
@@ -351,10 +360,10 @@ class _Assembly:
             await vectors.load(tenant, self._vectors, self._journal.all_chunks(tenant))
         return vectors
 
-    async def _open_picture_vectors(self, tenants: list[str]) -> PassageVectors:
-        vectors = PassageVectors(self._picture_dimension)
+    async def _open_picture_vectors(self, tenants: list[str], store: MilvusVectorStore, dimension: int) -> PassageVectors:
+        vectors = PassageVectors(dimension)
         for tenant in tenants:
-            await vectors.load(tenant, self._picture_vectors_store, self._journal.picture_chunks(tenant))
+            await vectors.load(tenant, store, self._journal.picture_chunks(tenant))
         return vectors
 
     async def _open_lexical(self, tenants: list[str]) -> LexicalIndex | None:
@@ -398,7 +407,9 @@ class _Assembly:
         retriever: Retriever
         match settings:
             case VectorSource():
-                retriever = VectorRetriever(name, settings, self._vectors, self._lexical, self._journal, self._picture_search)
+                retriever = VectorRetriever(
+                    name, settings, self._vectors, self._lexical, self._journal, self._picture_search, self._sound_search
+                )
             case GraphSource():
                 walk = self._settings.fusion.walk
                 named = GraphRetriever(name, settings, walk, self._mirror, self._passage_vectors, self._journal, self._monitor)

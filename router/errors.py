@@ -3,7 +3,8 @@
     RouterError
     ├── InvalidInput            the caller's fault; names the field and the remedy
     │   ├── DocumentRejected    one document of an ingest cannot be taken (empty, broken, encrypted, too large, binary)
-    │   └── PictureRejected     bytes that are no picture, a broken one, or one too large to decode
+    │   ├── PictureRejected     bytes that are no picture, a broken one, or one too large to decode
+    │   └── SoundRejected       bytes that are no WAV file, a broken one, or a sound that is too long
     ├── NotFound
     ├── Unauthenticated
     ├── PermissionDenied
@@ -71,6 +72,10 @@ class DocumentRejected(InvalidInput):
 
 class PictureRejected(InvalidInput):
     default_reason = "PICTURE_REJECTED"
+
+
+class SoundRejected(InvalidInput):
+    default_reason = "SOUND_REJECTED"
 
 
 class NotFound(RouterError):

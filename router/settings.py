@@ -174,6 +174,21 @@ class PictureSettings(Concern):
     """Pictures with more pixels, as stored, are refused before they are decoded."""
 
 
+class AudioSettings(Concern):
+    """The model that embeds sounds, into the space of the model for words."""
+
+    model: Path
+    """Folder with `model.onnx` and `model.json`, as `scripts/train_sounds` writes it."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Expected sha256 of `model.onnx`; None: what `model.json` says."""
+    threads: int = Field(default=2, ge=1)
+    """Threads of one forward pass."""
+    max_batch: int = Field(default=8, ge=1)
+    """Stretches of sound in one forward pass."""
+    max_queue: int = Field(default=512, ge=1)
+    """Sounds that may wait; further callers are refused."""
+
+
 class EntitySettings(Concern):
     """The recogniser of names in texts."""
 
@@ -233,6 +248,8 @@ class CrossEncoderSettings(Concern):
 class ModelSettings(Concern):
     embedding: EmbeddingSettings = EmbeddingSettings()
     pictures: PictureSettings = PictureSettings()
+    audio: AudioSettings | None = None
+    """The model for sounds. None: sounds are not embedded."""
     entities: EntitySettings = EntitySettings()
     llm: LLMSettings | None = None
     """The language model for routing and answers. None: `rules` route and answers are extractive."""

@@ -20,13 +20,25 @@ if TYPE_CHECKING:
     """Several embeddings: shape (rows, dimension), float32, rows of unit length."""
     Pixels = NDArray[np.uint8]
     """One decoded picture: shape (height, width, 3), RGB."""
+    Waveform = NDArray[np.float32]
+    """One channel of sound: shape (samples,), float32, between -1 and 1."""
 else:
     # The client needs these types but not numpy.
-    Vector = Matrix = Pixels = object
+    Vector = Matrix = Pixels = Waveform = object
 
 Scalar = str | int | float | bool
 MetadataValue = Scalar | tuple[str, ...]
 Metadata = Mapping[str, MetadataValue]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sound:
+    """One decoded sound, mono."""
+
+    samples: Waveform
+    rate: int
+    """Samples in a second."""
+
 
 # --- the question ---------------------------------------------------------------------------------------------------
 

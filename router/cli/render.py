@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from router.cli.thumbnails import Graphics, show_thumbnail
-from router.types import Citation, CorrectiveTurn, Evidence, EvidenceKind, Notice, Picture, RouteDecision, SourceCode, SourceReport
+from router.types import Citation, CorrectiveTurn, Evidence, EvidenceKind, Notice, RouteDecision, SourceCode, SourceReport
 
 # Documents and web pages are not ours: their control characters could drive the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -118,8 +118,7 @@ def show_evidence(
                             printable(item.uri) or _members(item),
                             ", ".join(item.sources),
                             "recorded" if item.recorded else "",
-                            _pictured(item.picture) if item.picture else "",
-                            printable(" > ".join(item.headings)) if item.picture else "",
+                            *_pictured(item),
                         ],
                     )
                 )
@@ -162,10 +161,14 @@ def cited(citations: Sequence[Citation], evidence: Sequence[Evidence]) -> list[t
     return sorted(markers.items(), key=lambda pair: pair[0])
 
 
-def _pictured(picture: Picture) -> str:
-    count = len(picture.near_duplicates)
+def _pictured(item: Evidence) -> tuple[str, ...]:
+    """Of a picture or a sound: its size, how many copies of it there are, and where it stands, to its page or time."""
+    if item.picture is None:
+        return ()
+    kind = "sound" if item.picture.mime_type.startswith("audio/") else "picture"
+    count = len(item.picture.near_duplicates)
     copies = f", +{count} {'copy' if count == 1 else 'copies'}" if count else ""
-    return f"picture, {picture.width} x {picture.height}{copies}"
+    return f"{kind}, {item.picture.width} x {item.picture.height}{copies}", printable(" > ".join(item.headings))
 
 
 def _members(item: Evidence) -> str:

@@ -17,6 +17,7 @@ _ENDINGS = {
     "image/gif": ".gif",
     "image/bmp": ".bmp",
     "image/tiff": ".tiff",
+    "audio/wav": ".wav",
 }
 _UNSAFE = re.compile(r"\W+")
 

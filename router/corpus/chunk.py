@@ -18,7 +18,7 @@ from itertools import islice, pairwise
 from llama_index.core.node_parser import SentenceSplitter
 
 from router.corpus.layout import Layout, blocks, divided, header_of, last_sentences
-from router.corpus.text import Heading, LoadedDocument, is_page
+from router.corpus.text import Heading, LoadedDocument, is_place
 from router.names import readable_name
 from router.types import Chunk, Metadata, Picture, Span
 
@@ -209,7 +209,7 @@ def picture_chunk(
 ) -> Chunk:
     """The passage of a picture, whose text is its words, which begin at `start` of the stored text."""
     return Chunk(
-        id=_identity(document_id, picture.id, words),
+        id=_identity(document_id, picture.id, *headings, words),
         document_id=document_id,
         collection=collection,
         ordinal=ordinal,
@@ -225,7 +225,7 @@ def picture_chunk(
 
 def embedded_text(chunk: Chunk) -> str:
     """What is embedded for a passage: its title (or readable file name) and the headings that its own words do not show, then the words."""
-    above = [heading for heading in chunk.headings if heading != chunk.title and heading not in chunk.text and not is_page(heading)]
+    above = [heading for heading in chunk.headings if heading != chunk.title and heading not in chunk.text and not is_place(heading)]
     return ". ".join(part for part in (chunk.title or readable_name(chunk.document_name), *above, chunk.text) if part)
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from router.corpus.picture_file import read_picture, written_in
-from router.corpus.text import Figure, FoundFigure, LoadedDocument, page_heading, rejected
+from router.corpus.picture_file import still, written_in
+from router.corpus.text import Figure, FoundFigure, LoadedDocument, rejected
 from router.errors import DocumentRejected
 from router.types import Span
 
@@ -57,8 +57,7 @@ def _taken(figure: FoundFigure, content: bytes, max_pixels: int, seen: set[str],
     if digest in seen:
         raise rejected("REPEATED", "the document has it already")
     seen.add(digest)
-    picture = read_picture(content, max_pixels).picture
-    assert picture is not None
+    picture = still(content, max_pixels)
     check_size(picture.width, picture.height, max_pixels)
     words = [figure.alt, written_in(content) if ocr else ""]
     return Figure(content, picture, figure.place, "\n".join(dict.fromkeys(filter(None, words))), figure.page)
@@ -76,7 +75,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise rejected("TOO_LARGE", f"it has more than {max_pixels:,} pixels")
 
 
-def with_words(document: LoadedDocument) -> LoadedDocument:
+def with_figure_words(document: LoadedDocument) -> LoadedDocument:
     """The document with what is said of its figures in the stored text; the place of each is then its words.
 
     A caption that stands there already stays where it is, and what else is said follows it. Other words get a line of their own where the
@@ -94,7 +93,7 @@ def with_words(document: LoadedDocument) -> LoadedDocument:
         elif caption and not figure.words:  # several figures above one caption
             additions.append(_Addition(place.end, False, number, "", place.start))
         else:
-            words = "\n".join(filter(None, (caption, figure.words))) or " on ".join(("Figure", *page_heading(figure.page)))
+            words = "\n".join(filter(None, (caption, figure.words))) or " on ".join(("Figure", *figure.where))
             at = max((span.end for span in solid if span.start < place.end < span.end), default=place.end)
             additions.append(_Addition(at, True, number, f"\n{words}" if at else f"{words}\n"))
     additions.sort()

@@ -11,7 +11,7 @@ from router.corpus.openie_import import read_openie
 from router.corpus.text import LoadedDocument, rejected
 from router.errors import RouterError
 
-LOADER_VERSION = 3
+LOADER_VERSION = 4
 """Raised when the same bytes would give another text or other passages, so that unchanged files are read again."""
 
 
@@ -26,6 +26,9 @@ class Format:
     isolated: bool = False
     """Whether its parser may hang or swell on a crafted file, so that it runs in a process of its own."""
     is_picture: bool = False
+    """Or is kept as one, with a thumbnail: a sound."""
+    needs: tuple[str, str] | None = None
+    """A module that its reader imports, and the extra that installs it."""
     has_figures: bool = False
     """Whether pictures inside it are found; it is `isolated` then."""
 
@@ -38,6 +41,22 @@ def _read_picture(content: bytes, max_pixels: int) -> LoadedDocument:
 
 def _picture(ending: str, *other_endings: str) -> Format:
     return Format(f"image/{ending[1:]}", ending, _read_picture, (), other_endings, isolated=True, is_picture=True)
+
+
+def _read_sound(content: bytes, _: int) -> LoadedDocument:
+    from router.corpus.sound_file import read_sound
+
+    return read_sound(content)
+
+
+def _read_video(content: bytes, max_pixels: int) -> LoadedDocument:
+    from router.corpus.frames import read_video
+
+    return read_video(content, max_pixels)
+
+
+def _video(mime_type: str, other_mime_types: tuple[str, ...], ending: str, *other_endings: str) -> Format:
+    return Format(mime_type, ending, _read_video, other_mime_types, other_endings, True, True, ("cv2", "video"))
 
 
 _FORMATS = (
@@ -54,6 +73,9 @@ _FORMATS = (
     _picture(".gif"),
     _picture(".bmp"),
     _picture(".tiff", ".tif"),
+    Format("audio/wav", ".wav", _read_sound, ("audio/x-wav", "audio/wave", "audio/vnd.wave"), (".wave",), isolated=True, is_picture=True),
+    _video("video/mp4", ("video/quicktime", "video/x-m4v"), ".mp4", ".mov", ".m4v"),
+    _video("video/webm", ("video/x-matroska",), ".webm", ".mkv"),
 )
 FACTS_MIME_TYPE = "text/tab-separated-values"
 OPENIE_MIME_TYPE = "application/x-ndjson"
@@ -96,6 +118,6 @@ def load(content: bytes, form: Format, limit: int) -> LoadedDocument:
         raise rejected("TOO_LARGE", "it needs more memory to be read than one document may take") from exc
     except Exception as exc:  # parsers of foreign formats raise anything on crafted bytes; all of it means that the file is bad
         raise rejected("BROKEN", f"it cannot be read as {form.ending}: {type(exc).__name__}: {exc}") from exc
-    if not document.text.strip() and document.picture is None:
+    if not document.text.strip() and document.picture is None and not document.figures:
         raise rejected("EMPTY", "there is no text in it")
     return document

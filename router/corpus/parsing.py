@@ -1,8 +1,8 @@
 """Parsing off the event loop: text in a thread; formats whose parsers may hang on a crafted file in a child process, which can be killed.
 
-Between the two processes: a length and JSON, then (to the child) the file; after a document with figures, each of them in the same way,
-one by one, and an end. So a figure that kills the child costs itself and those after it, never the document. No pickles, since the child
-has read hostile bytes.
+Between the two processes: a length and JSON, then (to the child) the file; after a document with figures or frames, each of them in the
+same way, one by one, and an end. So a figure that kills the child costs itself and those after it, never the document. No pickles, since
+the child has read hostile bytes.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ import signal
 import struct
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from typing import Any, BinaryIO
 
 from router.corpus.figures import MAX_FIGURE_BYTES, taken
+from router.corpus.frames import MAX_FRAMES
 from router.corpus.load import Format, format_of, load
 from router.corpus.picture_file import written_in
-from router.corpus.text import Figure, FoundFigure, Heading, LoadedDocument, LoadedPicture, rejected
-from router.errors import DocumentRejected
+from router.corpus.text import Figure, Heading, LoadedDocument, LoadedPicture, rejected
+from router.errors import DocumentRejected, MissingExtra
 from router.models.pictures import MAX_PIXELS
 from router.types import Span
 
@@ -62,7 +65,10 @@ class Parser:
 
         Raises:
             DocumentRejected: UNSUPPORTED_TYPE, EMPTY, TOO_LARGE, ENCRYPTED, BROKEN or BINARY.
+            MissingExtra: The format needs one that is not installed.
         """
+        if form.needs is not None and find_spec(form.needs[0]) is None:
+            raise MissingExtra(form.needs[1], f"reading {form.ending} files")
         if not form.isolated:
             return await asyncio.to_thread(load, content, form, self._max_chars)
         async with self._turn:
@@ -74,9 +80,12 @@ class Parser:
                 raise rejected("BROKEN", f"the parser of {form.ending} files died on it") from exc
             if "reason" in reply:
                 raise rejected(reply["reason"], reply["message"])
-            figures, left_out = await self._figures(reply["found"]) if reply["found"] else ((), {})
+            most = MAX_FRAMES if form.is_picture else self._max_figures
+            figures, left_out = await self._figures(reply["found"], most) if reply["found"] else ((), {})
         headings = tuple(Heading(level, text, Span(*span)) for level, text, span in reply["headings"])
         picture = None if reply["picture"] is None else _picture(reply["picture"])
+        if form.is_picture and picture is None and not figures:
+            raise rejected("BROKEN", f"none of the {reply['found']} frames could be read")
         return LoadedDocument(reply["text"], reply["title"], headings, picture=picture, figures=figures, left_out=left_out)
 
     @property
@@ -97,17 +106,19 @@ class Parser:
                 return await self._ask(content, form)  # it may have died before this file came
             raise
 
-    async def _figures(self, found: int) -> tuple[tuple[Figure, ...], dict[str, int]]:
+    async def _figures(self, found: int, most: int) -> tuple[tuple[Figure, ...], dict[str, int]]:
         """The figures of the document that the child has just told of, as far as it comes, and how many are left out for which reason."""
         figures: list[Figure] = []
         try:
             async with asyncio.timeout(self.timeout_s):
                 while "end" not in (head := await self._answer()):
                     room = MAX_FIGURE_BYTES - sum(len(figure.content) for figure in figures)
-                    if head["size"] > room or len(figures) == self._max_figures:
+                    if head["size"] > room or len(figures) == most:
                         raise ConnectionError("the child tells of more than it may")
                     content = await self._output().readexactly(head["size"])
-                    figures.append(Figure(content, _picture(head["picture"]), Span(*head["place"]), head["words"], head["page"]))
+                    figures.append(
+                        Figure(content, _picture(head["picture"]), Span(*head["place"]), head["words"], head["page"], head["time_s"])
+                    )
             return tuple(figures), head["end"]
         except (TimeoutError, *_DIED):
             await self._end_child()
@@ -161,16 +172,41 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         request = json.loads(requests.read(_LENGTH.unpack(head)[0]))
         content = requests.read(request["size"])
         signal.alarm(request["timeout_s"])  # ends this process even when the parent was killed meanwhile
-        reply, found = _reply(content, request)
-        _send(replies, reply)
-        if found:
-            signal.alarm(request["timeout_s"])
-            left_out: Counter[str] = Counter()
-            for figure in taken(found, request["max_figures"], request["max_pixels"], left_out, ocr=request["ocr"]):
-                about = {"picture": _told(figure.picture), "place": _ends(figure.place), "words": figure.words, "page": figure.page}
-                _send(replies, {"size": len(figure.content), **about}, figure.content)
-            _send(replies, {"end": left_out})
+        try:
+            document = _document(content, request)
+        except DocumentRejected as error:
+            _send(replies, {"reason": error.reason, "message": error.message})
+        else:
+            _send_document(replies, document, request)
         signal.alarm(0)
+
+
+def _document(content: bytes, request: dict[str, Any]) -> LoadedDocument:
+    document = load(content, format_of("", request["mime_type"]), request["limit"])
+    is_still = document.picture is not None and document.picture.mime_type.startswith("image/") and not document.figures
+    return replace(document, text=written_in(content)) if is_still and request["ocr"] else document
+
+
+def _send_document(replies: BinaryIO, document: LoadedDocument, request: dict[str, Any]) -> None:
+    headings = [(heading.level, heading.text, _ends(heading.span)) for heading in document.headings]
+    picture = None if document.picture is None else _told(document.picture)
+    found = len(document.figures or (document.found if request["max_figures"] else ()))
+    _send(replies, {"text": document.text, "title": document.title, "headings": headings, "picture": picture, "found": found})
+    if found:
+        signal.alarm(request["timeout_s"])
+        left_out: Counter[str] = Counter()
+        for figure in _figures(document, request, left_out):
+            where = {"place": _ends(figure.place), "page": figure.page, "time_s": figure.time_s}
+            _send(replies, {"size": len(figure.content), "picture": _told(figure.picture), "words": figure.words, **where}, figure.content)
+        _send(replies, {"end": left_out})
+
+
+def _figures(document: LoadedDocument, request: dict[str, Any], left_out: Counter[str]) -> Iterator[Figure]:
+    """What was found is decoded only now; frames are already, but what is written in them is not read."""
+    if not document.figures:
+        yield from taken(document.found, request["max_figures"], request["max_pixels"], left_out, ocr=request["ocr"])
+    for frame in document.figures:
+        yield replace(frame, words=written_in(frame.content)) if request["ocr"] else frame
 
 
 def _send(replies: BinaryIO, head: dict[str, Any], content: bytes = b"") -> None:
@@ -178,20 +214,6 @@ def _send(replies: BinaryIO, head: dict[str, Any], content: bytes = b"") -> None
     replies.write(_LENGTH.pack(len(encoded)) + encoded)
     replies.write(content)
     replies.flush()
-
-
-def _reply(content: bytes, request: dict[str, Any]) -> tuple[dict[str, Any], tuple[FoundFigure, ...]]:
-    """What is sent of a document, and its figures, which are sent after it."""
-    try:
-        document = load(content, format_of("", request["mime_type"]), request["limit"])
-        if document.picture is not None and request["ocr"]:
-            document = replace(document, text=written_in(content))
-    except DocumentRejected as error:
-        return {"reason": error.reason, "message": error.message}, ()
-    headings = [(heading.level, heading.text, _ends(heading.span)) for heading in document.headings]
-    found = document.found if request["max_figures"] else ()
-    picture = None if document.picture is None else _told(document.picture)
-    return {"text": document.text, "title": document.title, "headings": headings, "picture": picture, "found": len(found)}, found
 
 
 def _ends(span: Span) -> tuple[int, int]:

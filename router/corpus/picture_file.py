@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from router.corpus.frames import frames_of_animation
 from router.corpus.text import LoadedDocument, LoadedPicture, normalise, rejected
 from router.errors import PictureRejected
 from router.models.picture_file import described, legible, thumbnail
-from router.models.pictures import load_picture
+from router.models.pictures import ANIMATED, load_picture
 
 REASONS = {"PICTURE_FORMAT": "UNSUPPORTED_TYPE", "PICTURE_BROKEN": "BROKEN", "PICTURE_TOO_LARGE": "TOO_LARGE"}
 """Of a picture, as a document's."""
@@ -19,7 +20,18 @@ LEAST_CONFIDENCE = 0.6
 
 
 def read_picture(content: bytes, max_pixels: int) -> LoadedDocument:
-    """A picture without words. Blocking.
+    """A picture without words; of one that moves also its frames. Blocking.
+
+    Raises:
+        DocumentRejected: BROKEN, TOO_LARGE or UNSUPPORTED_TYPE.
+    """
+    picture = still(content, max_pixels)
+    is_animated = picture.mime_type in {f"image/{form.lower()}" for form in ANIMATED}
+    return LoadedDocument("", picture=picture, figures=frames_of_animation(content) if is_animated else ())
+
+
+def still(content: bytes, max_pixels: int) -> LoadedPicture:
+    """A picture, or the first frame of one that moves. Blocking.
 
     Raises:
         DocumentRejected: BROKEN, TOO_LARGE or UNSUPPORTED_TYPE.
@@ -28,7 +40,7 @@ def read_picture(content: bytes, max_pixels: int) -> LoadedDocument:
         pixels = load_picture(content, max_pixels=max_pixels)
     except PictureRejected as error:
         raise rejected(REASONS[error.reason], error.message) from error
-    return LoadedDocument("", picture=LoadedPicture(*described(content), thumbnail(pixels)))
+    return LoadedPicture(*described(content), thumbnail(pixels))
 
 
 def written_in(content: bytes) -> str:

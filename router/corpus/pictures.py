@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
 from router.corpus.base import Upload
 from router.corpus.text import LoadedDocument, normalise
 from router.errors import NotFound
-from router.models.base import PictureEmbedder, PictureLabeller
+from router.models.base import Encoder, PictureEmbedder, PictureLabeller
 from router.models.fingerprint import fingerprint
 from router.models.pictures import MAX_PIXELS, load_picture
 from router.names import readable_name
@@ -27,7 +28,7 @@ from router.stores.fingerprints import NearDuplicates
 from router.stores.journal import Journal
 from router.stores.pictures import PictureStore
 from router.stores.vectors import PassageVectors
-from router.types import MAX_NEAR_DUPLICATES, Chunk, Matrix, Picture, PictureLabel
+from router.types import MAX_NEAR_DUPLICATES, Chunk, Matrix, Picture, PictureLabel, Span
 
 WORDS_OF = ("caption", "alt")
 """Metadata that says what a picture shows."""
@@ -36,15 +37,33 @@ FINGERPRINTS = "fingerprints 1"
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """Pictures that the encoder has seen."""
+class FileVectors:
+    """The vectors of files of one kind: pictures, or others that are kept as such."""
 
+    kind: str
+    """How their media types begin."""
+    decode: Callable[[bytes], Any]
+    """A file to what the encoder takes. Blocking."""
+    encoder: Encoder[Any] | None
+    """None leaves them to be found by their words."""
+    version: str
+    """Of the encoder's weights and of what else is made of them."""
+    vector_store: VectorStore
+    vectors: PassageVectors
+    """The same in this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Files of one kind that were decoded once, for all that is made of them."""
+
+    kind: FileVectors
     chunks: tuple[Chunk, ...]
-    """Their passages, with the labels of the pictures."""
+    """Their passages, with the labels of pictures."""
     vectors: Matrix | None
     """One a passage; None without an encoder."""
     fingerprints: Mapping[str, bytes]
-    """By picture."""
+    """Of pictures, by id."""
 
 
 class CorpusPictures:
@@ -60,6 +79,7 @@ class CorpusPictures:
         max_pixels: Larger pictures are refused.
         near_duplicates: Their fingerprints in this process.
         sure: Probability from which what the encoder calls a picture is a name in it; None takes no such names.
+        others: Other kinds of files with vectors of their own.
     """
 
     def __init__(
@@ -73,24 +93,28 @@ class CorpusPictures:
         max_pixels: int = MAX_PIXELS,
         near_duplicates: NearDuplicates | None = None,
         sure: float | None = None,
+        others: Sequence[FileVectors] = (),
     ) -> None:
         self._store = store
         self._journal = journal
-        self._encoder = encoder
-        self.version = f"{version} {FINGERPRINTS}"
-        self._vector_store = vector_store
-        self._vectors = vectors
         self.max_pixels = max_pixels
         self._near_duplicates = near_duplicates or NearDuplicates()
+        load = partial(load_picture, max_pixels=max_pixels)
+        self._of_pictures = FileVectors("image/", load, encoder, f"{version} {FINGERPRINTS}", vector_store, vectors)
+        self._kinds = (self._of_pictures, *others)
         self.sure = sure if isinstance(encoder, PictureLabeller) else None
         self._taking: Counter[tuple[str, str]] = Counter()
         self._files = asyncio.Lock()
+
+    def version(self, mime_type: str) -> str:
+        """Of what is made of the files of documents of a type; another one makes it anew when they come again."""
+        return next((kind.version for kind in self._kinds if mime_type.startswith(kind.kind)), self._of_pictures.version)
 
     @asynccontextmanager
     async def kept(self, tenant: str, content: bytes, loaded: LoadedDocument) -> AsyncIterator[tuple[Picture, ...]]:
         """Keep the file of a picture, or those of a document's figures; inside, nothing removes them, so that the journal can take it."""
         files = [(figure.content, figure.picture) for figure in loaded.figures]
-        if loaded.picture is not None:
+        if loaded.picture is not None and not files:
             files = [(content, loaded.picture)]
         pictures = tuple(Picture(hashlib.sha256(file).hexdigest(), seen.mime_type, seen.width, seen.height) for file, seen in files)
         taken = [(tenant, picture.id) for picture in pictures]
@@ -103,33 +127,35 @@ class CorpusPictures:
         finally:
             self._taking.subtract(taken)
 
-    async def look(self, tenant: str, chunks: Sequence[Chunk], persist: Any) -> Looked:
-        """Embed the pictures among some passages, label those that the encoder has a name for, and take what they are recognised by."""
-        pictured = [chunk for chunk in chunks if chunk.picture is not None]
-        if not pictured:
-            return Looked((), None, {})
-        looked: Looked = await persist(self._looked, tenant, pictured)
-        return looked
+    async def look(self, tenant: str, chunks: Sequence[Chunk], persist: Any) -> tuple[Looked, ...]:
+        """Embed the files among some passages, label the pictures that the encoder has a name for, and take what they are recognised by."""
+        looked = []
+        for kind in self._kinds:
+            kept = [chunk for chunk in chunks if chunk.picture is not None and chunk.picture.mime_type.startswith(kind.kind)]
+            if kept:
+                looked.append(await persist(self._looked, tenant, kept, kind))
+        return tuple(looked)
 
-    async def write(self, tenant: str, looked: Looked, persist: Any) -> None:
+    async def write(self, tenant: str, looked: Sequence[Looked], persist: Any) -> None:
         """Write what was seen."""
-        if not looked.chunks:
-            return
-        await persist(self._journal.fingerprints.keep, tenant, looked.fingerprints)
-        self._near_duplicates.put(tenant, looked.fingerprints)
-        if self.sure is not None:
-            await persist(self._journal.label_pictures, tenant, looked.chunks)
-        if looked.vectors is not None:
-            await persist(self._vector_store.upsert, tenant, looked.chunks, looked.vectors)
-            await self._vectors.on_written(tenant, looked.chunks, looked.vectors, GraphBatch())
+        for seen in looked:
+            if seen.fingerprints:
+                await persist(self._journal.fingerprints.keep, tenant, seen.fingerprints)
+                self._near_duplicates.put(tenant, seen.fingerprints)
+            if seen.kind is self._of_pictures and self.sure is not None:
+                await persist(self._journal.label_pictures, tenant, seen.chunks)
+            if seen.vectors is not None:
+                await persist(seen.kind.vector_store.upsert, tenant, seen.chunks, seen.vectors)
+                await seen.kind.vectors.on_written(tenant, seen.chunks, seen.vectors, GraphBatch())
 
     async def remove(self, tenant: str, document_id: str, persist: Any) -> None:
         """Remove what a document's passages that are gone had: vectors, and files that no other passage has."""
         left = await persist(self._journal.left_pictures, tenant, document_id)
         if not left:
             return
-        await persist(self._vector_store.delete_document, tenant, document_id)
-        await self._vectors.on_deleted(tenant, document_id)
+        for kind in self._kinds:
+            await persist(kind.vector_store.delete_document, tenant, document_id)
+            await kind.vectors.on_deleted(tenant, document_id)
         for picture_id in set(left.values()):
             await persist(self._remove_file, tenant, picture_id)
         await persist(self._journal.forget_pictures, tenant, list(left))
@@ -160,23 +186,38 @@ class CorpusPictures:
                 await self._journal.fingerprints.forget(tenant, picture_id)
                 await self._store.delete(tenant, picture_id)
 
-    async def _looked(self, tenant: str, chunks: Sequence[Chunk]) -> Looked:
-        pictures = [chunk.picture.id for chunk in chunks if chunk.picture is not None]
-        files = [await self._store.read(tenant, picture_id) for picture_id in pictures]
-        pixels = [await asyncio.to_thread(load_picture, file, max_pixels=self.max_pixels) for file in files]
-        fingerprints = dict(zip(pictures, await asyncio.to_thread(lambda: list(map(fingerprint, pixels))), strict=True))
-        if self._encoder is None:
-            return Looked(tuple(chunks), None, fingerprints)
-        if self.sure is None or not isinstance(self._encoder, PictureLabeller):
-            return Looked(tuple(chunks), await self._encoder.embed(pixels), fingerprints)
-        vectors, labels = await self._encoder.embed_and_label(pixels)
+    async def _looked(self, tenant: str, chunks: Sequence[Chunk], kind: FileVectors) -> Looked:
+        ids = [chunk.picture.id for chunk in chunks if chunk.picture is not None]
+        decoded = {key: await asyncio.to_thread(kind.decode, await self._store.read(tenant, key)) for key in dict.fromkeys(ids)}
+        fingerprints: dict[str, bytes] = {}
+        if kind is self._of_pictures:
+            fingerprints = await asyncio.to_thread(lambda: {key: fingerprint(pixels) for key, pixels in decoded.items()})
+        if kind.encoder is None:
+            return Looked(kind, tuple(chunks), None, fingerprints)
+        things = [decoded[key] for key in ids]
+        if kind is not self._of_pictures or self.sure is None or not isinstance(kind.encoder, PictureLabeller):
+            return Looked(kind, tuple(chunks), await kind.encoder.embed(things), fingerprints)
+        vectors, labels = await kind.encoder.embed_and_label(things)
         sure = [tuple(label for label in some if label.probability >= self.sure) for some in labels]
-        return Looked(tuple(map(_labelled, chunks, sure)), vectors, fingerprints)
+        return Looked(kind, tuple(map(_labelled, chunks, sure)), vectors, fingerprints)
 
 
 def _labelled(chunk: Chunk, labels: tuple[PictureLabel, ...]) -> Chunk:
     assert chunk.picture is not None
     return replace(chunk, picture=replace(chunk.picture, labels=labels))
+
+
+def with_picture_words(upload: Upload, title: str, loaded: LoadedDocument) -> LoadedDocument:
+    """The document of a picture, or of frames, with what is said of it as its text; of each frame also what is written in that one."""
+    words = words_of(upload, title, loaded)
+    if not loaded.figures:
+        return replace(loaded, text=words)
+    said = ["\n".join(filter(None, (words, frame.words))) for frame in loaded.figures]
+    text = "\n\n".join(dict.fromkeys(said))
+    starts = map(text.index, said)  # frames of which the same is said share its place
+    places = [Span(start, start + len(words)) for start, words in zip(starts, said, strict=True)]
+    frames = tuple(replace(frame, place=place) for frame, place in zip(loaded.figures, places, strict=True))
+    return replace(loaded, text=text, figures=frames)
 
 
 def words_of(upload: Upload, title: str, loaded: LoadedDocument) -> str:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TypedDict
 from weakref import WeakValueDictionary
 
@@ -26,14 +25,14 @@ from router.corpus.base import (
     Upload,
 )
 from router.corpus.chunk import Chunker, document_id, path_at, picture_chunk, to_chunks
-from router.corpus.figures import with_words
+from router.corpus.figures import with_figure_words
 from router.corpus.indexer import PATIENCE_S, Indexer, Outcome, typed_errors
 from router.corpus.load import LOADER_VERSION, Format, format_of
 from router.corpus.openie import FactExtractor
 from router.corpus.parsing import Parser
-from router.corpus.pictures import CorpusPictures, words_of
+from router.corpus.pictures import CorpusPictures, with_picture_words
 from router.corpus.statements import PassageStatements
-from router.corpus.text import LoadedDocument, normalise, page_heading, rejected
+from router.corpus.text import LoadedDocument, normalise, rejected
 from router.corpus.writing import StoreWriter
 from router.errors import InvalidInput, RouterError, StoreUnavailable, Unavailable
 from router.filters import check_metadata
@@ -167,7 +166,7 @@ class Corpus:
             if loaded.left_out:
                 _log.info("figures_left_out", tenant=tenant, document=identity, taken=len(loaded.figures), **loaded.left_out)
             async with self._pictures.kept(tenant, upload.content, loaded) as pictures:
-                document = await self._document(identity, upload, loaded, pictures, form.mime_type, fingerprint)
+                document = await self._document(identity, upload, loaded, pictures, form, fingerprint)
                 await self._journal.put(tenant, document)
             chunk_count = len(document.chunks)
         tell(Acknowledgement(upload.name, identity, DocumentState.DURABLE, chunk_count))
@@ -211,27 +210,26 @@ class Corpus:
         if self._extractor is not None:
             parts.append(self._extractor.name)
         if form.is_picture or form.has_figures:
-            parts += [self._pictures.version, self._settings.ocr, self._pictures.sure]
+            parts += [self._pictures.version(form.mime_type), self._settings.ocr, self._pictures.sure]
         if form.has_figures:
             parts.append(self._settings.max_figures)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     async def _document(
-        self, identity: str, upload: Upload, loaded: LoadedDocument, pictures: Sequence[Picture], mime_type: str, fingerprint: str
+        self, identity: str, upload: Upload, loaded: LoadedDocument, pictures: Sequence[Picture], form: Format, fingerprint: str
     ) -> NewDocument:
         title = " ".join(normalise(upload.title or loaded.title).split())[:MAX_TITLE_CHARS]
-        if loaded.picture is not None:
-            mime_type = loaded.picture.mime_type
-            loaded = replace(loaded, text=words_of(upload, title, loaded))
+        if form.is_picture:
+            loaded = with_picture_words(upload, title, loaded)
         elif loaded.figures:
-            loaded = with_words(loaded)
-        chunks = () if loaded.triples else await asyncio.to_thread(self._chunks, identity, upload, title, loaded, pictures)
+            loaded = with_figure_words(loaded)
+        chunks = () if loaded.triples else await asyncio.to_thread(self._chunks, identity, upload, title, loaded, pictures, form)
         return NewDocument(
             id=identity,
             name=upload.name,
             title=title,
             collection=upload.collection,
-            mime_type=mime_type,
+            mime_type=loaded.picture.mime_type if loaded.picture is not None else form.mime_type,
             metadata=upload.metadata,
             fingerprint=fingerprint,
             size_bytes=len(upload.content),
@@ -239,18 +237,20 @@ class Corpus:
             chunks=chunks,
         )
 
-    def _chunks(self, identity: str, upload: Upload, title: str, loaded: LoadedDocument, pictures: Sequence[Picture]) -> tuple[Chunk, ...]:
+    def _chunks(
+        self, identity: str, upload: Upload, title: str, loaded: LoadedDocument, pictures: Sequence[Picture], form: Format
+    ) -> tuple[Chunk, ...]:
         of_document = _OfDocument(
             document_id=identity, document_name=upload.name, collection=upload.collection, title=title, metadata=upload.metadata
         )
-        if loaded.picture is not None:
+        if loaded.picture is not None and not loaded.figures:
             return (picture_chunk(loaded.text, pictures[0], **of_document),)
-        chunks = to_chunks(loaded.text, self._chunker.passages(loaded), **of_document)
+        chunks = () if form.is_picture else to_chunks(loaded.text, self._chunker.passages(loaded), **of_document)
         # After all passages, so that those stay neighbours and the document still opens with its own words.
         figures = []
         for ordinal, (figure, picture) in enumerate(zip(loaded.figures, pictures, strict=True), start=len(chunks)):
             start, words = figure.place.start, loaded.text[figure.place.start : figure.place.end]
-            headings = (*path_at(loaded.headings, start), *page_heading(figure.page))
+            headings = (*path_at(loaded.headings, start), *figure.where)
             figures.append(picture_chunk(words, picture, **of_document, ordinal=ordinal, headings=headings, start=start))
         return (*chunks, *figures)
 

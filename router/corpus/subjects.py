@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from router.corpus.text import BETWEEN_CELLS, is_page
+from router.corpus.text import BETWEEN_CELLS, is_place
 from router.models.base import Recognised
 from router.names import bare_name, name_key, readable_name
 from router.types import Chunk
@@ -52,7 +52,7 @@ def subjects_of(chunk: Chunk, recognised: Recognised, opening: Subjects) -> Subj
 def _stated(chunk: Chunk) -> Iterator[tuple[str, float]]:
     yield chunk.title, TITLE
     # One word alone (Introduction, Scope) heads too many sections to name one of them.
-    heading = next((heading for heading in reversed(chunk.headings) if BETWEEN_CELLS not in heading and not is_page(heading)), "")
+    heading = next((heading for heading in reversed(chunk.headings) if BETWEEN_CELLS not in heading and not is_place(heading)), "")
     if len(heading.split()) > 1:
         yield heading, HEADING
     for match in _DEFINED.finditer(chunk.text):

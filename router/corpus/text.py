@@ -18,7 +18,8 @@ BETWEEN_CELLS = " | "
 CAPTION = re.compile(r"(?:figure|fig\.?|abbildung|abb\.)\s*\d", re.IGNORECASE)
 """How the caption of a figure begins."""
 MAX_ALT_CHARS = 1000
-_PAGE = re.compile(r"page \d+")
+_PLACE = re.compile(r"page \d+|at \d+\.\d s")
+_NOWHERE = Span(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,25 @@ class FoundFigure:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture inside a document."""
+    """A picture inside a document, or a frame: what a video or an animated picture shows at some time."""
 
     content: bytes = field(repr=False)
+    """Of a frame a JPEG."""
     picture: LoadedPicture
-    place: Span
-    words: str
+    place: Span = _NOWHERE
+    """As of what was found; of all its words once they stand in the text."""
+    words: str = ""
     """What is said of it, or written in it, besides the caption at its place."""
-    page: int
+    page: int = 0
+    time_s: float | None = None
+    """Of a frame."""
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """The last level of its heading path: its time, or its page; empty where it has neither."""
+        if self.time_s is not None:
+            return (f"at {self.time_s:.1f} s",)
+        return (f"page {self.page}",) if self.page else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,7 @@ class LoadedDocument:
     found: tuple[FoundFigure, ...] = field(default=(), compare=False, repr=False)
     """Figures as the reader leaves them, for the process that it runs in."""
     figures: tuple[Figure, ...] = ()
+    """Each becomes a passage. Frames, of a video or of an animated picture that lasts longer than a moment, are all that there is of it."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Figures that are not taken, by reason."""
 
@@ -104,14 +117,9 @@ class Block:
     is_caption: bool = False
 
 
-def page_heading(page: int) -> tuple[str, ...]:
-    """The last level of a figure's heading path, where its document has pages (from 1; 0: it has none)."""
-    return (f"page {page}",) if page else ()
-
-
-def is_page(heading: str) -> bool:
-    """Whether a heading is of `page_heading`: it tells a place and names nothing."""
-    return _PAGE.fullmatch(heading) is not None
+def is_place(heading: str) -> bool:
+    """Whether a heading is of `Figure.where`: it tells a place and names nothing."""
+    return _PLACE.fullmatch(heading) is not None
 
 
 def rejected(reason: str, message: str) -> DocumentRejected:

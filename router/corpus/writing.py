@@ -68,7 +68,7 @@ class StoreWriter:
             persist(self._statements.of, tenant, chunks),
             self._pictures.look(tenant, chunks, persist),
         )
-        labelled = {chunk.id: chunk for chunk in looked.chunks}
+        labelled = {chunk.id: chunk for seen in looked for chunk in seen.chunks}
         chunks = [labelled.get(chunk.id, chunk) for chunk in chunks]
         recognised = [with_statements(seen, said) for seen, said in zip(read, stated, strict=True)]
         openings.update({chunk.document_id: (chunk, seen) for chunk, seen in zip(chunks, recognised, strict=True) if chunk.ordinal == 0})

@@ -76,12 +76,12 @@ def count_picture_tokens(width: int, height: int) -> int:
 
 
 def _candidates(query: Query, evidence: Sequence[Evidence]) -> Iterator[tuple[int, bytes | str]]:
-    """Files of the question and ids of the corpus, each photo once: a copy in another size tells the model nothing new."""
+    """Files of the question and ids of the corpus, each photo once: a copy in another size tells the model nothing new. No sounds."""
     for part in query.parts:
         if isinstance(part, ImagePart):
             yield OF_THE_QUESTION, part.data
     seen: set[str] = set()
     for number, item in enumerate(evidence, start=1):
-        if item.picture is not None and item.picture.id not in seen:
+        if item.picture is not None and item.picture.mime_type.startswith("image/") and item.picture.id not in seen:
             seen |= {item.picture.id, *item.picture.near_duplicates}
             yield number, item.picture.id

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from router.types import Matrix, PictureLabel, Pixels, Span
+from router.types import Matrix, PictureLabel, Pixels, Sound, Span
+
+Thing_contra = TypeVar("Thing_contra", contravariant=True)
 
 
 class Embedder(Protocol):
@@ -30,14 +32,14 @@ class Embedder(Protocol):
     async def aclose(self) -> None: ...
 
 
-class PictureEmbedder(Protocol):
-    """Pictures to vectors of the space that a text embedder of the same space fills too."""
+class Encoder(Protocol[Thing_contra]):
+    """Things of one kind to vectors of the space that a text embedder of the same space fills too. Texts are `Embedder`'s."""
 
     @property
     def dimension(self) -> int: ...
 
-    async def embed(self, pictures: Sequence[Pixels]) -> Matrix:
-        """Vectors of unit length, shape (len(pictures), dimension), float32. Pictures are what `load_picture` gives.
+    async def embed(self, items: Sequence[Thing_contra], /) -> Matrix:
+        """Vectors of unit length, shape (len(items), dimension), float32.
 
         Raises:
             Overloaded: The queue is full.
@@ -47,8 +49,14 @@ class PictureEmbedder(Protocol):
     async def aclose(self) -> None: ...
 
 
+PictureEmbedder: TypeAlias = Encoder[Pixels]
+"""Of what `load_picture` gives."""
+SoundEmbedder: TypeAlias = Encoder[Sound]
+"""Of what `load_sound` gives."""
+
+
 @runtime_checkable
-class PictureLabeller(PictureEmbedder, Protocol):
+class PictureLabeller(Encoder[Pixels], Protocol):
     """A PictureEmbedder that has names for what it sees."""
 
     async def embed_and_label(self, pictures: Sequence[Pixels]) -> tuple[Matrix, list[tuple[PictureLabel, ...]]]:

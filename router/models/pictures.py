@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -13,12 +15,27 @@ from router.types import Pixels
 
 FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 """What is decoded. Pillow knows more, some through programs of their own (EPS), which callers have no business to start."""
+ANIMATED: Final = ("GIF", "WEBP", "PNG")
+"""Those with frames that have times; the pages of a TIFF have none."""
 MAX_PIXELS: Final = 50_000_000
 """Of the picture as stored. The largest taken needs at most some 0.8 GB while it is decoded."""
 SHORT_SIDE: Final = 512
 """No encoder here looks closer; larger pictures are reduced to twice that at most, JPEGs while they are decoded."""
 _BACKGROUND: Final = "white"
 _SIXTEEN_BITS: Final = 65535
+_UNTIMED_MS: Final = 100.0
+"""How long browsers show a frame that does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One frame of an animation."""
+
+    begin_s: float
+    end_s: float
+    pixel_count: int
+    pixels: Callable[[], Pixels]
+    """What is shown; only until the next frame is asked for."""
 
 
 def load_picture(content: bytes, *, max_pixels: int = MAX_PIXELS, field: str = "image") -> Pixels:
@@ -49,6 +66,20 @@ def load_picture(content: bytes, *, max_pixels: int = MAX_PIXELS, field: str = "
         raise PictureRejected(f"this is no picture: send one of {', '.join(FORMATS)}", reason="PICTURE_FORMAT", field=field) from exc
     except Exception as exc:  # decoders fail in any way on bytes that somebody made
         raise PictureRejected(f"the picture is broken: {exc}", reason="PICTURE_BROKEN", field=field) from exc
+
+
+def moving(content: bytes) -> Iterator[Moment]:
+    """The frames of a file that `load_picture` takes, where it is an animation; else none. Blocks.
+
+    Raises whatever a decoder raises on bytes that somebody made.
+    """
+    with Image.open(io.BytesIO(content), formats=ANIMATED) as image:
+        end_ms = 0.0
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            image.load()  # WebP tells how long a frame stands only then
+            begin_ms, end_ms = end_ms, end_ms + (float(image.info.get("duration") or 0) or _UNTIMED_MS)
+            yield Moment(begin_ms / 1000, end_ms / 1000, image.width * image.height, lambda: _pixels(image.copy()))
 
 
 def centre(pixels: Pixels, short_side: int, side: int) -> Pixels:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from router.models.base import Embedder, PictureEmbedder
+from router.errors import ConfigurationError
+from router.models.base import Embedder, Encoder, PictureEmbedder, SoundEmbedder
 from router.settings import ModelSettings
 from router.types import Matrix, Vector
 
-Modality = Literal["text", "image"]
+Modality = Literal["text", "image", "audio"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +55,21 @@ class EmbeddingSpace:
     composition: Composition
     owns_text: bool = False
     """Whether the space brought its text encoder and closes it."""
+    sounds: SoundEmbedder | None = None
+
+    @property
+    def encoders(self) -> Mapping[Modality, Encoder[Any]]:
+        """Of what is not text, where there is one."""
+        encoders: dict[Modality, Encoder[Any] | None] = {"image": self.pictures, "audio": self.sounds}
+        return {modality: encoder for modality, encoder in encoders.items() if encoder is not None}
 
     @property
     def modalities(self) -> frozenset[Modality]:
-        return frozenset({"text"} if self.pictures is None else {"text", "image"})
+        return frozenset({"text", *self.encoders})
 
     async def aclose(self) -> None:
-        if self.pictures is not None:
-            await self.pictures.aclose()
+        for encoder in self.encoders.values():
+            await encoder.aclose()
         if self.owns_text:
             await self.text.aclose()
 
@@ -85,6 +94,24 @@ async def open_space(settings: ModelSettings, cache_dir: Path, text: Embedder) -
     from router.models.clip import open_clip  # torch takes seconds to import
 
     return await open_clip(settings.pictures, cache_dir)
+
+
+async def open_sound_space(settings: ModelSettings, cache_dir: Path, text: Embedder) -> EmbeddingSpace:
+    """The configured space of words and sounds. A space of its own, so that a change of one encoder leaves the others' vectors valid.
+
+    Args:
+        settings: The models.
+        cache_dir: For known digests.
+        text: The open embedder of `settings.embedding`, into whose space sounds are put; it stays the caller's to close.
+
+    Raises:
+        ConfigurationError: None is configured, its files are not the expected ones, or it goes with another text embedder.
+    """
+    if settings.audio is None:
+        raise ConfigurationError("models.audio is not set: name the folder of a model for sounds", field="models.audio")
+    from router.models.sound_encoder import open_sounds  # built on this module
+
+    return await open_sounds(settings.audio, cache_dir, text)
 
 
 def _spread(scores: Vector) -> Vector:

@@ -47,6 +47,10 @@ _POINTS = re.compile(
 )
 
 
+Hits = tuple[Sequence[Scored], Vector, PassageVectors]
+"""Of one collection: what was found, by which query, and the collection's vectors."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What the pictures of a question say."""
@@ -83,19 +87,12 @@ class PictureSearch:
         """By cosine, best first. Raises StoreUnavailable."""
         return await self._vector_store.search(tenant, vector, limit, collection=collection, where=where)
 
-    def together(
-        self, tenant: str, passages: Sequence[Scored], passage_query: Vector, pictures: Sequence[Scored], picture_query: Vector
-    ) -> list[Scored]:
-        """Hits of both collections on one scale; of an item in both the better.
+    def listed(self, hits: Sequence[Scored], query: Vector) -> Hits:
+        """Hits of this collection, to be put on one scale with others."""
+        return hits, query, self._pictures
 
-        A cosine of words and pictures is small however well they fit, and one of two pictures great however badly. So each is told in
-        standard deviations above what the query's cosine with anything in that collection is.
-        """
-        best: dict[str, float] = {}
-        for hits, vector, vectors in ((passages, passage_query, self._passages), (pictures, picture_query, self._pictures)):
-            for hit in standardised(hits, vectors.sample(tenant, SAMPLE) @ vector):
-                best[hit.chunk_id] = max(hit.score, best.get(hit.chunk_id, hit.score))
-        return sorted((Scored(*item) for item in best.items()), key=lambda hit: (-hit.score, hit.chunk_id))
+    def listed_passages(self, hits: Sequence[Scored], query: Vector) -> Hits:
+        return hits, query, self._passages
 
 
 class QueryPictures:
@@ -214,6 +211,19 @@ def told(query: Query, probe: Probe) -> str:
     if not shown:
         return query.text or (ABOUT_A_PICTURE if query.has_pictures else "")
     return f"{query.text or ABOUT_A_PICTURE} (The picture shows {' and '.join(shown[:2])}.)"
+
+
+def on_one_scale(tenant: str, lists: Sequence[Hits]) -> list[Scored]:
+    """Hits of several collections on one scale; of an item in more than one the best.
+
+    A cosine of words and pictures is small however well they fit, and one of two pictures great however badly. So each is told in
+    standard deviations above what the query's cosine with anything in that collection is.
+    """
+    best: dict[str, float] = {}
+    for hits, query, vectors in lists:
+        for hit in standardised(hits, vectors.sample(tenant, SAMPLE) @ query):
+            best[hit.chunk_id] = max(hit.score, best.get(hit.chunk_id, hit.score))
+    return sorted((Scored(*item) for item in best.items()), key=lambda hit: (-hit.score, hit.chunk_id))
 
 
 def together(vectors: Matrix) -> Vector:

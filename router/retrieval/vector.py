@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from router.errors import StoreUnavailable
 from router.retrieval.base import RetrievalRequest, Retrieved
 from router.retrieval.passages import passage_evidence
-from router.retrieval.pictures import PictureSearch
+from router.retrieval.pictures import PictureSearch, on_one_scale
 from router.settings import VectorSource
 from router.stores.base import LexicalIndex, PassageStore, Scored, VectorStore
-from router.types import Provenance
+from router.types import Provenance, Vector
+
+Others = tuple[PictureSearch, Sequence[Scored], Vector] | StoreUnavailable | None
+"""What a search beside the passages' found, by which query."""
 
 
 class VectorRetriever:
@@ -26,6 +29,7 @@ class VectorRetriever:
         lexical: BM25; None leaves it out.
         passages: Text of the passages.
         pictures: Pictures of the corpus; None where no model embeds them.
+        sounds: Its sounds, in the space of words; None where no model embeds them.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class VectorRetriever:
         lexical: LexicalIndex | None,
         passages: PassageStore,
         pictures: PictureSearch | None = None,
+        sounds: PictureSearch | None = None,
     ) -> None:
         self._name = name
         self._settings = settings
@@ -43,9 +48,16 @@ class VectorRetriever:
         self._lexical = lexical
         self._passages = passages
         self._pictures = pictures
+        self._sounds = sounds
 
     async def search(self, request: RetrievalRequest) -> Retrieved:
-        dense, words, pictures = await asyncio.gather(self._dense(request), self._words(request), self._dense_pictures(request))
+        by_words = request.probe.vector if request.query.text else None
+        dense, words, *others = await asyncio.gather(
+            self._dense(request),
+            self._words(request),
+            self._dense_others(request, self._pictures, request.probe.picture_query),
+            self._dense_others(request, self._sounds, by_words),
+        )
         weight = self._settings.lexical_weight if words is not None else 0.0
         degraded = ""
         if isinstance(dense, StoreUnavailable):
@@ -53,10 +65,8 @@ class VectorRetriever:
                 raise dense
             degraded = f"words only: {dense.message}"
             dense, weight = [], 1.0
-        elif isinstance(pictures, StoreUnavailable):
-            degraded = f"without pictures: {pictures.message}"
-        elif pictures is not None and self._pictures is not None and (probe := request.probe).picture_query is not None:
-            dense = self._pictures.together(request.caller.tenant, dense, probe.vector, pictures, probe.picture_query)
+        else:
+            dense, degraded = self._together(request, dense, others)
         mixed = _mix(dense, words or [], weight)
         ranked = sorted(mixed.items(), key=lambda item: (-item[1], item[0]))
         texts = await self._passages.chunks(request.caller.tenant, [chunk_id for chunk_id, _ in ranked])
@@ -67,18 +77,30 @@ class VectorRetriever:
         )
         return Retrieved(evidence, degraded=degraded)
 
-    async def _dense_pictures(self, request: RetrievalRequest) -> Sequence[Scored] | StoreUnavailable | None:
-        """None where the corpus has no pictures; then nothing is searched."""
-        if self._pictures is None or request.probe.picture_query is None:
+    def _together(self, request: RetrievalRequest, dense: Sequence[Scored], others: Sequence[Others]) -> tuple[Sequence[Scored], str]:
+        """The passages' hits with those of pictures and sounds; and what is missing."""
+        found = [other for other in others if isinstance(other, tuple)]
+        down = next((other for other in others if isinstance(other, StoreUnavailable)), None)
+        degraded = "" if down is None else f"without pictures: {down.message}"
+        if not found:
+            return dense, degraded
+        search, _, _ = found[0]
+        lists = [search.listed_passages(dense, request.probe.vector), *(one.listed(hits, query) for one, hits, query in found)]
+        return on_one_scale(request.caller.tenant, lists), degraded
+
+    async def _dense_others(self, request: RetrievalRequest, search: PictureSearch | None, query: Vector | None) -> Others:
+        """None where the corpus has none of the kind; then nothing is searched."""
+        if search is None or query is None or not search.has_any(request.caller.tenant):
             return None
         try:
-            return await self._pictures.nearest(
+            hits = await search.nearest(
                 request.caller.tenant,
-                request.probe.picture_query,
+                query,
                 self._settings.candidates,
                 collection=self._settings.collection,
                 where=request.query.filter,
             )
+            return search, hits, query
         except StoreUnavailable as error:
             return error
 

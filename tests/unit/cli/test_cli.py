@@ -128,10 +128,20 @@ async def test_ask_shows_the_decision_the_answer_and_what_it_rests_on() -> None:
         )
     ]
     assert order == sorted(order)
-    assert "    notes/lanterns.md | vector, graph | recorded | picture, 4 x 3, +1 copy" in lines
+    about = "notes/lanterns.md | vector, graph | recorded | picture, 4 x 3, +1 copy | Harbour > Lights"
+    assert about in " ".join(line.strip() for line in lines)
     assert "    path: Ada -keeps-> lantern" in lines
     assert "note: the answer is a quotation" in lines
     assert max(map(len, lines)) <= 80
+
+
+async def test_a_frame_shows_its_time_and_a_sound_is_called_one() -> None:
+    frame = replace(PASSAGE, id="f", headings=("at 12.0 s",), picture=Picture("f", "image/jpeg", 4, 3, b""))
+    sound = replace(PASSAGE, id="s", headings=(), picture=Picture("s", "audio/wav", 40, 64, b""))
+    async with command(SmallApp(engine=small_engine({"vector": ListRetriever([frame, sound])}))) as (run, _):
+        shown = (await run("retrieve", QUESTION)).stdout
+    assert "recorded | picture, 4 x 3 | at 12.0 s" in shown
+    assert "recorded | sound, 40 x 64\n" in "".join(f"{line.rstrip()}\n" for line in shown.splitlines())
 
 
 async def test_a_summary_shows_how_many_passages_it_is_of() -> None:

@@ -154,6 +154,7 @@ def _read_all(terminal: int) -> bytes:
     return b"".join(pieces)
 
 
+@pytest.mark.timeout(600)  # five interpreters start one after the other, each with all that a command imports
 async def test_the_commands_show_thumbnails_where_they_may() -> None:
     pictured = replace(PASSAGE, picture=Picture("ab", "image/png", 4, 3, JPEG))
     async with running(SmallApp(engine=small_engine({"vector": ListRetriever([pictured])}))) as service:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw, ImageEnhance, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
 from router.corpus.base import DocumentState, Upload
 from router.corpus.chunk import document_id
@@ -22,7 +22,9 @@ from router.stores.pictures import FolderPictureStore
 from router.testing.fakes import ColourEncoder, ColourNames
 from router.types import Picture, PictureLabel
 from tests.unit.corpus.test_service import DURABLE, FAILED, SEARCHABLE, UNCHANGED, World, ingest, reasons, states, until_finished
+from tests.unit.moving import film, slides
 from tests.unit.pictures import SVG, animated, drawn, png_that_says
+from tests.unit.sounds import as_wav, tone
 
 RED, BLUE = drawn("red"), drawn("blue")
 SAMPLE = Path(__file__).parents[3] / "examples" / "sample" / "pictures"
@@ -95,6 +97,46 @@ async def test_the_true_type_counts_whatever_the_name_says(world: World) -> None
         await ingest(corpus, Upload("a.png", drawn("red", form="JPEG")), Upload("b", animated("red", "blue"), mime_type="image/png"))
         assert (await the_chunk(journal, "a.png")).picture.mime_type == "image/jpeg"
         assert (await the_chunk(journal, "b")).picture.mime_type == "image/gif"
+
+
+async def test_a_moving_picture_is_a_document_of_its_frames(world: World) -> None:
+    """The same picture comes twice, with the same words: two passages of one file."""
+    moving = slides([("red", 2), ("blue", 2), ("red", 2)])
+    async with world.open() as (corpus, journal):
+        told = await ingest(corpus, Upload("lathe.gif", moving, metadata={"caption": "The lathe of Ada Lovelace."}))
+        assert [(one.state, one.chunk_count) for one in told] == [(DURABLE, 3), (SEARCHABLE, 3)]
+        identity = document_id("t", "lathe.gif")
+        chunks = await journal.document_chunks("t", [identity])
+        assert [chunk.headings for chunk in chunks] == [("at 0.0 s",), ("at 2.0 s",), ("at 4.0 s",)]
+        assert {chunk.text for chunk in chunks} == {"The lathe of Ada Lovelace."}
+        record, text = await corpus.get("t", identity)
+        assert record.mime_type == "image/gif"
+        assert all(text[chunk.span.start : chunk.span.end] == chunk.text for chunk in chunks)
+        assert chunks[0].picture == chunks[2].picture != chunks[1].picture
+        assert files(world) == sorted({chunk.picture.id for chunk in chunks})
+        _, frame = await corpus.picture("t", chunks[1].picture.id)
+        assert frame.startswith(b"\xff\xd8")
+        assert await world.picture_vectors.count("t") == 3
+        names = {entity.name for entity in (await world.graph.load("t")).entities}
+        assert "Ada Lovelace" in names
+        assert not any(name.startswith("at ") for name in names)
+        await ingest(corpus, Upload("lathe.gif", slides([("red", 2), ("lime", 2)])))
+        assert len(files(world)) == 2
+        await corpus.delete("t", identity)
+        assert files(world) == []
+        assert await world.picture_vectors.count("t") == 0
+
+
+async def test_a_video_is_a_document_of_its_frames(world: World, tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    async with world.open() as (corpus, journal):
+        told = await ingest(corpus, Upload("hall/lathe-red.mp4", film(tmp_path, [("red", 3), ("blue", 3)])), Upload("b.webm", b"no video"))
+        assert states(told, "hall/lathe-red.mp4") == [DURABLE, SEARCHABLE]
+        assert reasons(told) == {"b.webm": "UNSUPPORTED_TYPE"}
+        chunks = await journal.document_chunks("t", [document_id("t", "hall/lathe-red.mp4")])
+        assert [(chunk.text, chunk.headings) for chunk in chunks] == [("lathe red", ("at 0.0 s",)), ("lathe red", ("at 3.0 s",))]
+        record, _ = await corpus.get("t", chunks[0].document_id)
+        assert record.mime_type == "video/mp4"
 
 
 async def test_bad_pictures_fail_alone_with_their_reason(world: World) -> None:
@@ -196,6 +238,16 @@ async def test_copies_of_a_photo_are_linked_until_they_are_deleted(world: World)
         assert set(await journal.fingerprints.all("t")) == {sha(GATE), sha(PUMP), sha(RED), sha(BLUE)}
 
 
+async def test_a_sound_beside_pictures_has_neither_a_fingerprint_nor_their_vectors(world: World) -> None:
+    sound = as_wav(tone(440))
+    async with world.open() as (corpus, journal):
+        told = await ingest(corpus, Upload("siren.wav", sound), Upload("red.png", RED))
+        assert reasons(told) == {}
+        assert set(await journal.fingerprints.all("t")) == {sha(RED)}
+        assert await near(corpus, sound) == ()
+        assert await world.picture_vectors.count("t") == 1
+
+
 async def test_copies_are_linked_without_an_encoder_too(world: World) -> None:
     world.encoder = None
     async with world.open() as (corpus, _):
@@ -208,7 +260,7 @@ async def test_pictures_of_a_corpus_without_fingerprints_are_linked_when_they_co
 ) -> None:
     async with world.open() as (corpus, journal):
         with monkeypatch.context() as earlier:
-            earlier.setattr(corpus._pictures, "version", world.version)  # as a release without them made its documents
+            earlier.setattr(corpus._pictures, "version", lambda mime_type: world.version)  # as a release without them made its documents
             await ingest(corpus, Upload("gate.png", GATE))
         await journal.fingerprints.forget("t", sha(GATE))
         corpus._pictures._near_duplicates.remove("t", sha(GATE))
@@ -316,6 +368,20 @@ async def test_text_in_a_picture_is_read_where_that_is_asked_for(world: World) -
     async with world.open() as (corpus, journal):
         await ingest(corpus, Upload("a.png", lettered("PRESS NINE")))
         assert "NINE" in (await the_chunk(journal, "a.png")).text
+
+
+async def test_text_in_a_frame_is_of_that_frame_only(world: World) -> None:
+    pytest.importorskip("rapidocr_onnxruntime")
+    world.settings = CorpusSettings(ocr=True)
+    first, second = (Image.open(io.BytesIO(lettered(text))) for text in ("PRESS NINE", "VALVE FOUR"))
+    made = io.BytesIO()
+    first.save(made, "PNG", save_all=True, append_images=[ImageOps.invert(second)], duration=2000)
+    async with world.open() as (corpus, journal):
+        await ingest(corpus, Upload("hall.png", made.getvalue()))
+        chunks = await journal.document_chunks("t", [document_id("t", "hall.png")])
+        _, text = await corpus.get("t", chunks[0].document_id)
+    assert [("NINE" in chunk.text, "FOUR" in chunk.text) for chunk in chunks] == [(True, False), (False, True)]
+    assert all(chunk.text.startswith("hall\n") and text[chunk.span.start : chunk.span.end] == chunk.text for chunk in chunks)
 
 
 def lettered(text: str) -> bytes:

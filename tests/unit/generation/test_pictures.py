@@ -105,6 +105,16 @@ async def test_the_request_holds_the_words_then_each_picture_after_its_number_th
     assert written.notices == ()
 
 
+async def test_the_drawing_of_a_sound_is_not_sent(endpoint, store) -> None:
+    siren = await pictured(store, "siren", drawn("red"))
+    assert siren.picture is not None
+    sound = replace(siren, picture=replace(siren.picture, mime_type="audio/wav"))
+    written = await answered(endpoint, store, asked(), FOUNDRY, sound)
+    assert isinstance(user_content(endpoint), str)
+    assert "The words of siren." in user_content(endpoint)
+    assert written.notices == ()
+
+
 async def test_a_model_that_does_not_see_gets_the_words_as_one_text(endpoint, store) -> None:
     lathe = await pictured(store, "lathe", drawn("red"))
     await answered(endpoint, store, asked(drawn("blue")), FOUNDRY, lathe, sees=False)
