@@ -43,7 +43,7 @@ ROWS_AT_ONCE = 4096
 PATIENCE_S = 3600.0
 """For one call: a server loads a collection only when its index is built."""
 SEED = 11
-PARTS = (96, 192, 48)
+PARTS = (192, 96, 48)
 """Of a vector for product quantisation, one byte each."""
 ID_BYTES = 8
 """Lists keep the number of the row beside its code."""
@@ -90,7 +90,7 @@ def main(
 
 
 def cases(rows: int, only: Sequence[str] = ()) -> list[Case]:
-    """About four times the root of the rows as lists."""
+    """Lists: the power of two below four times the root of the rows."""
     lists: Parameters = {"nlist": 2 ** int(np.log2(4 * rows**0.5))}
     probes: tuple[Parameters, ...] = tuple({"nprobe": count} for count in (16, 64))
     chosen = [
@@ -314,7 +314,7 @@ def bytes_per_vector(case: Case, rows: int, dimension: int) -> float:
         return whole + (2 * build["M"] + 1) * 4 + (build["M"] + 1) * 4 / (build["M"] - 1) + ID_BYTES
     centroids = build["nlist"] * whole / rows
     if case.type == "IVF_PQ":
-        codebook = 2 ** build["nbits"] * whole / rows
+        codebook = (1 << build["nbits"]) * whole / rows
         return build["m"] * build["nbits"] / 8 + ID_BYTES + centroids + codebook
     return (whole if case.type == "IVF_FLAT" else dimension) + ID_BYTES + centroids
 
