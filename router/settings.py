@@ -79,7 +79,7 @@ class MilvusIndexSettings(Concern):
     metric: Literal["COSINE", "IP", "L2"] = "COSINE"
     """Distance of the index. Embeddings have unit length, so the three give one order."""
     build: dict[str, int | float | str] = {}
-    """Build parameters, such as `{M: 16, efConstruction: 200}` for HNSW or `{nlist: 128}` for IVF types."""
+    """Build parameters, such as `{M: 16, efConstruction: 200}` for HNSW, `{nlist: 128}` for IVF types, with `m` and `nbits` for IVF_PQ."""
     search: dict[str, int | float | str] = {}
     """Search parameters, such as `{ef: 64}` or `{nprobe: 16}`."""
 

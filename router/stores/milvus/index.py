@@ -124,8 +124,12 @@ def checked_index(settings: MilvusIndexSettings, *, is_lite: bool, version: tupl
             )
         search["nprobe"] = build["nlist"]
     if "m" in build and dimension % int(build["m"]):
+        divisors = [part for part in range(1, dimension + 1) if dimension % part == 0]
+        near = sorted(sorted(divisors, key=lambda part: abs(part - int(build["m"])))[:3])
         raise ConfigurationError(
-            f"milvus.index.build: m = {build['m']} does not divide the dimension {dimension} of the embeddings", field="milvus.index.build"
+            f"milvus.index.build: m = {build['m']} does not divide the dimension {dimension} of the embeddings; "
+            f"use {', '.join(map(str, near[:-1]))} or {near[-1]}",
+            field="milvus.index.build.m",
         )
     # What Lite calls AUTOINDEX is its HNSW, which at the sizes that Lite is for (10k rows) is slower than its FLAT (30 ms against
     # 12 ms) and misses rows under a filter. The best index there is FLAT.

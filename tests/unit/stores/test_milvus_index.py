@@ -47,7 +47,7 @@ def test_an_old_server_refuses_what_came_later():
         (index("HNSW_SQ", build={"sq_type": "SQ9"}), NEW, "milvus.index.build.sq_type"),
         (index("IVF_FLAT", build={"nlist": 8}, search={"nprobe": 16}), LITE, "milvus.index.search.nprobe"),
         (index("IVF_PQ"), NEW, "milvus.index.build.m"),
-        (index("IVF_PQ", build={"m": 7}), NEW, "milvus.index.build"),
+        (index("IVF_PQ", build={"m": 7}), NEW, "milvus.index.build.m"),
     ],
     ids=str,
 )
@@ -55,6 +55,13 @@ def test_a_wrong_parameter_is_refused_by_name(settings, backend, field):
     with pytest.raises(ConfigurationError) as refused:
         checked_index(settings, **backend)
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize(("m", "remedy"), [(7, "use 4, 6 or 8"), (50, "use 32, 48 or 64"), (500, "use 128, 192 or 384")])
+def test_parts_that_do_not_divide_the_dimension_are_refused_with_some_that_do(m, remedy):
+    with pytest.raises(ConfigurationError) as refused:
+        checked_index(index("IVF_PQ", build={"m": m}), **NEW)
+    assert refused.value.message.endswith(remedy)
 
 
 @pytest.mark.parametrize("kind", KINDS)
