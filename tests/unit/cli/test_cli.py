@@ -499,12 +499,16 @@ async def test_corpus_commands(tmp_path: Path) -> None:
 # --- Ctrl-C ---------------------------------------------------------------------------------------------------------
 
 
+# A shell lets what it starts in the background ignore the signal, and the tests may be run there.
+LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from router.cli import main; main()"
+
+
 @pytest.mark.parametrize("more", [[], ["--json"]])
 async def test_ctrl_c_cancels_the_call(more: list[str]) -> None:
     stuck = StuckRetriever()
     async with running(SmallApp(engine=small_engine({"vector": stuck}))) as service:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", "from router.cli import main; main()", "ask", QUESTION, "--target", service.target, *more),
+            *(sys.executable, "-c", LISTENING, "ask", QUESTION, "--target", service.target, *more),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -513,5 +517,5 @@ async def test_ctrl_c_cancels_the_call(more: list[str]) -> None:
             process.send_signal(signal.SIGINT)
             _, errors = await process.communicate()
             await stuck.cancelled.wait()
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert b"Traceback" not in errors
