@@ -75,7 +75,6 @@ from router.stores.lexical import MemoryLexicalIndex
 from router.stores.milvus import MilvusLexicalIndex, MilvusVectorStore
 from router.stores.mirror import GraphMirror
 from router.stores.pictures import FolderPictureStore, PictureStore
-from router.stores.s3_pictures import S3PictureStore
 from router.stores.vectors import PassageVectors
 
 log = structlog.get_logger()
@@ -275,6 +274,8 @@ class _Assembly:
         url = self._settings.pictures.store
         if url is None or not url.get_secret_value():
             return FolderPictureStore(self._settings.data_dir / "pictures")
+        from router.stores.s3_pictures import S3PictureStore  # its client is loaded only where it is used
+
         store = await S3PictureStore.open(url.get_secret_value())
         # Neither the service nor a source goes down with it: evidence only has no thumbnails meanwhile.
         self._components.append(Component("picture store", store.ping, source="picture store"))

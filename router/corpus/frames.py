@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from router.corpus.text import Figure, LoadedDocument, LoadedPicture, rejected
-from router.models.picture_file import thumbnail
+from router.models.picture_file import as_jpeg, thumbnail
 from router.models.pictures import moving
 from router.types import Pixels
 
@@ -33,7 +32,6 @@ HARDLY = 4.0
 """Mean difference of two frames made small, of 255, below which the later one is not kept. A noisy still scene came out of H.264, H.265,
 VP8 and VP9 at 0.6 to 1.6."""
 _SMALL = (32, 32)
-_QUALITY = 85
 _BEGINS = {b"ftyp": 4, b"\x1aE\xdf\xa3": 0}
 """Of MP4 and MOV, of WebM and Matroska; and where in the file. FFmpeg knows other kinds, some of which name further files to be read."""
 
@@ -87,11 +85,11 @@ def sampled(shown: Iterable[Shown]) -> tuple[Figure, ...]:
         if kept and begin_s < due_s:
             continue
         due_s = (begin_s // EVERY_S + 1) * EVERY_S
-        image = Image.fromarray(pixels())
-        small = np.asarray(image.resize(_SMALL, Image.Resampling.BOX))
+        frame = pixels()
+        small = np.asarray(Image.fromarray(frame).resize(_SMALL, Image.Resampling.BOX))
         if kept and _difference(kept[-1][1], small) < HARDLY:
             continue
-        kept.append((_frame(image, begin_s), small))
+        kept.append((_frame(frame, begin_s), small))
         if len(kept) > MAX_FRAMES:
             differences = [_difference(before[1], after[1]) for before, after in pairwise(kept)]
             del kept[1 + int(np.argmin(differences))]
@@ -129,12 +127,9 @@ def _pixels(video: cv2.VideoCapture) -> Pixels:
     return np.ascontiguousarray(picture[:, :, ::-1])  # OpenCV's order is blue, green, red
 
 
-def _frame(image: Image.Image, time_s: float) -> Figure:
-    image.thumbnail((MAX_SIDE, MAX_SIDE))
-    made = io.BytesIO()
-    image.save(made, "JPEG", quality=_QUALITY)
-    picture = LoadedPicture("image/jpeg", image.width, image.height, thumbnail(np.asarray(image)))
-    return Figure(made.getvalue(), picture, time_s=round(time_s, 3))
+def _frame(pixels: Pixels, time_s: float) -> Figure:
+    content, width, height = as_jpeg(pixels, MAX_SIDE)
+    return Figure(content, LoadedPicture("image/jpeg", width, height, thumbnail(pixels)), time_s=round(time_s, 3))
 
 
 def _difference(one: Pixels, other: Pixels) -> float:

@@ -20,14 +20,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from router.errors import ConfigurationError, ModelUnavailable
 from router.models import minilm, weights
 from router.models.base import Embedder
 from router.models.batching import MicroBatcher
+from router.models.onnx_session import open_session
 from router.models.pictures import centre
-from router.models.spaces import Composition, EmbeddingSpace
+from router.models.spaces import Composition, EmbeddingSpace, unit_rows
 from router.settings import PictureSettings
 from router.types import Matrix, PictureLabel, Pixels, Vector
 
@@ -50,13 +50,7 @@ class Network:
     """EfficientNet-Lite0: squares of 224 pixels to features (1280) and class logits (1000)."""
 
     def __init__(self, weights_file: Path, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # As for MiniLM: idle threads would spin, and a link must not leave the folder of the weights.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights_file.resolve().parent))
-        self._session = onnxruntime.InferenceSession(GRAPH.read_bytes(), options, providers=["CPUExecutionProvider"])
+        self._session = open_session(GRAPH.read_bytes(), threads, weights_file)
 
     def __call__(self, squares: Sequence[Pixels]) -> tuple[Matrix, Matrix]:
         pixels = (np.stack(squares).astype(np.float32) - MIDDLE) / SPREAD
@@ -79,10 +73,10 @@ class Projection:
             self._gate_bias, self._temperature, self._scale = (float(stored[name]) for name in ("gate_bias", "temperature", "scale"))
 
     def __call__(self, features: Matrix, logits: Matrix) -> Matrix:
-        names = _unit(_product(_softmax(logits / self._temperature), self._names))
+        names = unit_rows(_product(_softmax(logits / self._temperature), self._names))
         learned = _product(_product(features, self._down), self._up) + self._bias
         gate = 1 / (1 + np.exp(-_product(_softmax(logits), self._gate) - self._gate_bias))
-        return np.asarray(_unit(gate * self._scale * names + (1 - gate) * learned), np.float32)
+        return np.asarray(unit_rows(gate * self._scale * names + (1 - gate) * learned), np.float32)
 
 
 class AlignedPictures:
@@ -187,7 +181,3 @@ def _softmax(logits: Matrix) -> Matrix:
 def _product(rows: Matrix, columns: Matrix) -> Matrix:
     """As `@`, but not by BLAS: its idle threads spin for a while, and took a quarter of the network's time from it."""
     return np.asarray(np.einsum("ij,jk->ik", rows, columns), np.float32)
-
-
-def _unit(rows: Matrix) -> Matrix:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)

@@ -17,6 +17,7 @@ from tokenizers import Encoding, Tokenizer
 from router.errors import ConfigurationError
 from router.models import weights
 from router.models.batching import MicroBatcher
+from router.models.onnx_session import open_session
 from router.settings import EmbeddingSettings
 from router.types import Matrix, Vector
 
@@ -110,14 +111,7 @@ def _load(folder: Path, settings: EmbeddingSettings, cache_dir: Path) -> tuple[o
     # The graph refers to byte ranges of exactly this file, so the pinned digest holds whatever else is configured.
     for expected in {SHA256, settings.sha256 or SHA256}:
         weights.verify(folder / WEIGHTS, expected, cache_dir=cache_dir, field=f"{FIELD}.sha256")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = settings.threads
-    options.inter_op_num_threads = 1
-    # Idle threads would spin for work, and take it from everything else on the machine.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # ONNX Runtime refuses a link that leaves this folder, so it gets the folder of the real file.
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str((folder / WEIGHTS).resolve().parent))
-    session = onnxruntime.InferenceSession(GRAPH.read_bytes(), options, providers=["CPUExecutionProvider"])
+    session = open_session(GRAPH.read_bytes(), settings.threads, folder / WEIGHTS)
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     tokenizer.enable_truncation(settings.max_tokens)
     tokenizer.no_padding()

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import onnxruntime
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from router.errors import ConfigurationError
 from router.models import weights
 from router.models.base import Embedder
 from router.models.batching import MicroBatcher
+from router.models.onnx_session import open_session
 from router.models.sounds import RATES, MelScale, log_mel, resampled
-from router.models.spaces import Composition, EmbeddingSpace
+from router.models.spaces import Composition, EmbeddingSpace, unit_rows
 from router.settings import AudioSettings
 from router.types import Matrix, Sound, Vector
 
@@ -82,11 +82,7 @@ class FolderSounds:
         self.dimension = model.dimension
         self._model = model
         self._max_batch = settings.max_batch
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = settings.threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as for MiniLM
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(graph, settings.threads)
         self._batcher: MicroBatcher[Sound, Vector] = MicroBatcher(
             model.name, self._forward, lambda _: 1, max_batch_tokens=settings.max_batch, max_queue=settings.max_queue
         )
@@ -105,11 +101,11 @@ class FolderSounds:
             self._session.run([OUTPUT], {INPUT: np.stack(spectrograms[start : start + self._max_batch])})[0]
             for start in range(0, len(spectrograms), self._max_batch)
         ]
-        return _unit(np.concatenate(parts))
+        return unit_rows(np.concatenate(parts))
 
     def _forward(self, batch: Sequence[Sound]) -> list[Vector]:
         # One sound after another: an hour of them all as spectrograms at once would fill the memory.
-        return [_unit(self.run(self._model.spectrograms(sound)).mean(0, keepdims=True))[0] for sound in batch]
+        return [unit_rows(self.run(self._model.spectrograms(sound)).mean(0, keepdims=True))[0] for sound in batch]
 
 
 async def open_sounds(settings: AudioSettings, cache_dir: Path, text: Embedder) -> EmbeddingSpace:
@@ -157,7 +153,3 @@ def _no_model(settings: AudioSettings, why: str) -> ConfigurationError:
         "or leave models.audio out",
         field=f"{FIELD}.model",
     )
-
-
-def _unit(rows: Matrix) -> Matrix:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)

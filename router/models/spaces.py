@@ -114,6 +114,11 @@ async def open_sound_space(settings: ModelSettings, cache_dir: Path, text: Embed
     return await open_sounds(settings.audio, cache_dir, text)
 
 
+def unit_rows(rows: Matrix) -> Matrix:
+    """Each row to unit length; one without a direction stays without."""
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)
+
+
 def _spread(scores: Vector) -> Vector:
     low, high = float(scores.min(initial=1.0)), float(scores.max(initial=-1.0))
     return np.asarray((scores - low) / max(high - low, 1e-9), np.float32)
