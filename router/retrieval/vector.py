@@ -80,8 +80,8 @@ class VectorRetriever:
     def _together(self, request: RetrievalRequest, dense: Sequence[Scored], others: Sequence[Others]) -> tuple[Sequence[Scored], str]:
         """The passages' hits with those of pictures and sounds; and what is missing."""
         found = [other for other in others if isinstance(other, tuple)]
-        down = next((other for other in others if isinstance(other, StoreUnavailable)), None)
-        degraded = "" if down is None else f"without pictures: {down.message}"
+        kinds = zip(("pictures", "sounds"), others, strict=True)
+        degraded = "; ".join(f"without {kind}: {other.message}" for kind, other in kinds if isinstance(other, StoreUnavailable))
         if not found:
             return dense, degraded
         search, _, _ = found[0]

@@ -7,9 +7,11 @@ import pytest
 
 from router.errors import StoreUnavailable
 from router.retrieval.base import Nearest, Probe, RetrievalRequest
+from router.retrieval.pictures import PictureSearch
 from router.retrieval.vector import VectorRetriever
 from router.settings import VectorSource
-from router.stores.base import Scored
+from router.stores.base import GraphBatch, Scored
+from router.stores.vectors import PassageVectors
 from router.types import Caller, Deadline, Query, TextPart
 from tests.unit.graphs import TENANT, Passages, passage
 
@@ -72,6 +74,16 @@ async def test_without_the_store_words_serve_and_say_so() -> None:
 async def test_without_store_and_words_the_source_is_unavailable() -> None:
     with pytest.raises(StoreUnavailable, match="Milvus is down"):
         await retriever(Store(StoreUnavailable("Milvus is down")), None).search(asked(nearest=None))
+
+
+async def test_without_the_store_of_sounds_passages_serve_and_say_so() -> None:
+    known = PassageVectors(4)
+    await known.on_written(TENANT, CORPUS[:1], np.eye(1, 4, dtype=np.float32), GraphBatch())
+    sounds = PictureSearch(Store(StoreUnavailable("Milvus is down")), known, PassageVectors(4))
+    source = VectorRetriever("vector", VectorSource(), Store(), None, Passages(CORPUS), sounds=sounds)  # type: ignore[arg-type]
+    found = await source.search(asked())
+    assert [item.id for item in found.evidence] == ["alpha", "beta"]
+    assert found.degraded == "without sounds: Milvus is down"
 
 
 async def test_passages_deleted_meanwhile_are_left_out() -> None:
