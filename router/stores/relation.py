@@ -74,11 +74,6 @@ class Relation:
         some = [part.right[slice(*part.left.searchsorted((left, left + 1)))] for part in self._parts]
         return some[0] if len(some) == 1 else _joined(*some)
 
-    def left_of(self, right: int) -> Numbers:
-        """The left ends of one number's rows."""
-        some = [part.left[part.by_right[slice(*part.right_sorted.searchsorted((right, right + 1)))]] for part in self._parts]
-        return some[0] if len(some) == 1 else _joined(*some)
-
     def of_left(self, wanted: Numbers) -> tuple[Numbers, Numbers, tuple[Column, ...]]:
         """Rows of some left numbers: their places in `wanted`, the right ends, columns."""
         found = [(part, *_ranges(part.left, wanted)) for part in self._parts]
