@@ -212,7 +212,7 @@ class _Assembly:
         self._embedder = await open_embedder(models.embedding, cache)
         self._stack.push_async_callback(self._embedder.aclose)
         self._space = await self._open_space()
-        self._sounds = await open_sound_space(models, cache, self._embedder) if models.audio is not None else None
+        self._sounds = await open_sound_space(models.audio, cache, self._embedder) if models.audio is not None else None
         if self._sounds is not None:
             self._stack.push_async_callback(self._sounds.aclose)
         self._recogniser = await SpacyRecogniser.open(models.entities)
