@@ -257,6 +257,7 @@ class _Assembly:
             settings.milvus, data_dir, space=self._embedder.name, dimension=self._embedder.dimension
         )
         self._stack.push_async_callback(self._vectors.aclose)
+        await self._vectors.check_reading()
         self._picture_store = await self._open_picture_store()
         self._picture_vectors_store = await self._open_vectors_beside(f"{self._picture_space} pictures", self._picture_dimension)
         self._graph: BoltGraphStore = await open_graph_store(settings.graph, data_dir)
@@ -284,7 +285,9 @@ class _Assembly:
     async def _open_vectors_beside(self, space: str, dimension: int) -> MilvusVectorStore:
         """In a collection beside the passages': a picture is a passage by its words, too."""
         settings = self._settings.milvus.model_copy(update={"lexical": "none"})
-        return await MilvusVectorStore.open(settings, self._settings.data_dir, space=space, dimension=dimension, beside=self._vectors)
+        store = await MilvusVectorStore.open(settings, self._settings.data_dir, space=space, dimension=dimension, beside=self._vectors)
+        await store.check_reading()
+        return store
 
     async def _open_corpus(self) -> Corpus:
         tenants = await self._journal.tenants()
