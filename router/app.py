@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -212,7 +213,7 @@ class _Assembly:
         self._embedder = await open_embedder(models.embedding, cache)
         self._stack.push_async_callback(self._embedder.aclose)
         self._space = await self._open_space()
-        self._sounds = await open_sound_space(models, cache, self._embedder) if models.audio is not None else None
+        self._sounds = await open_sound_space(models.audio, cache, self._embedder) if models.audio is not None else None
         if self._sounds is not None:
             self._stack.push_async_callback(self._sounds.aclose)
         self._recogniser = await SpacyRecogniser.open(models.entities)
@@ -257,6 +258,7 @@ class _Assembly:
             settings.milvus, data_dir, space=self._embedder.name, dimension=self._embedder.dimension
         )
         self._stack.push_async_callback(self._vectors.aclose)
+        await self._vectors.check_reading()
         self._picture_store = await self._open_picture_store()
         self._picture_vectors_store = await self._open_vectors_beside(f"{self._picture_space} pictures", self._picture_dimension)
         self._graph: BoltGraphStore = await open_graph_store(settings.graph, data_dir)
@@ -284,7 +286,9 @@ class _Assembly:
     async def _open_vectors_beside(self, space: str, dimension: int) -> MilvusVectorStore:
         """In a collection beside the passages': a picture is a passage by its words, too."""
         settings = self._settings.milvus.model_copy(update={"lexical": "none"})
-        return await MilvusVectorStore.open(settings, self._settings.data_dir, space=space, dimension=dimension, beside=self._vectors)
+        store = await MilvusVectorStore.open(settings, self._settings.data_dir, space=space, dimension=dimension, beside=self._vectors)
+        await store.check_reading()
+        return store
 
     async def _open_corpus(self) -> Corpus:
         tenants = await self._journal.tenants()
@@ -296,13 +300,15 @@ class _Assembly:
                 # The monitor has logged it; the first question after the database is back loads the graph.
                 continue
         self._stack.push_async_callback(self._mirror.save)
-        self._passage_vectors = await self._open_passage_vectors(tenants)
+        self._passage_vectors = PassageVectors(self._embedder.dimension)
         self._near_duplicates = NearDuplicates()
         for tenant in tenants:
             self._near_duplicates.put(tenant, await self._journal.fingerprints.all(tenant))
-        self._picture_vectors = await self._open_picture_vectors(tenants, self._picture_vectors_store, self._picture_dimension)
-        sounds = await self._sound_vectors(tenants)
+        self._picture_vectors = PassageVectors(self._picture_dimension)
+        sounds = await self._sound_vectors()
         self._sound_search = None if sounds is None else PictureSearch(sounds.vector_store, sounds.vectors, self._passage_vectors)
+        pictures = self._corpus_pictures(() if sounds is None else (sounds,))
+        missing = {tenant: await self._load_vectors(tenant, pictures.kinds) for tenant in tenants}
         self._lexical = await self._open_lexical(tenants)
         observers: list[CorpusObserver] = [self._mirror, self._passage_vectors]
         if isinstance(self._lexical, MemoryLexicalIndex):
@@ -316,10 +322,10 @@ class _Assembly:
             self._recogniser,
             NameGraphBuilder(self._mirror, self._journal),
             observers,
-            self._corpus_pictures(() if sounds is None else (sounds,)),
+            pictures,
             extractor=self._extractor(),
         )
-        await corpus.start()
+        await corpus.start(missing)
         self._stack.push_async_callback(corpus.aclose)
         return corpus
 
@@ -337,13 +343,23 @@ class _Assembly:
             others,
         )
 
-    async def _sound_vectors(self, tenants: list[str]) -> FileVectors | None:
+    async def _load_vectors(self, tenant: str, kinds: Sequence[FileVectors]) -> Mapping[str, int]:
+        """Read a corpus' vectors into this process; how many the stores do not have, by document."""
+        missing: Counter[str] = Counter()
+        async for chunks in self._journal.all_chunks(tenant):
+            missing += await self._passage_vectors.load(tenant, self._vectors, chunks)
+            for kind in kinds:
+                lost = await kind.vectors.load(tenant, kind.vector_store, kind.of(chunks))
+                if kind.encoder is not None:  # without one none are made
+                    missing += lost
+        return missing
+
+    async def _sound_vectors(self) -> FileVectors | None:
         if self._sounds is None or self._sounds.sounds is None:
             return None
         version, dimension = f"{self._sounds.name} {self._sounds.version}", self._sounds.dimension
         store = await self._open_vectors_beside(f"{version} sounds", dimension)
-        vectors = await self._open_picture_vectors(tenants, store, dimension)
-        return FileVectors("audio/", load_sound, self._sounds.sounds, version, store, vectors)
+        return FileVectors("audio/", load_sound, self._sounds.sounds, version, store, PassageVectors(dimension))
 
     async def _open_decision_log(self) -> DecisionLog:
         log = DecisionLog(self._journal.decisions, self._settings.learning)
@@ -354,18 +370,6 @@ class _Assembly:
     def _extractor(self) -> FactExtractor | None:
         openie = self._settings.corpus.openie
         return FactExtractor(self._llm, openie, self._journal.statements) if openie.enabled and self._llm is not None else None
-
-    async def _open_passage_vectors(self, tenants: list[str]) -> PassageVectors:
-        vectors = PassageVectors(self._embedder.dimension)
-        for tenant in tenants:
-            await vectors.load(tenant, self._vectors, self._journal.all_chunks(tenant))
-        return vectors
-
-    async def _open_picture_vectors(self, tenants: list[str], store: MilvusVectorStore, dimension: int) -> PassageVectors:
-        vectors = PassageVectors(dimension)
-        for tenant in tenants:
-            await vectors.load(tenant, store, self._journal.picture_chunks(tenant))
-        return vectors
 
     async def _open_lexical(self, tenants: list[str]) -> LexicalIndex | None:
         match self._settings.milvus.lexical:

@@ -94,7 +94,7 @@ class MilvusSettings(Concern):
     database: str = "default"
     """Milvus database. Milvus Lite has `default` only unless one is created."""
     collection_prefix: str = Field(default="router", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,40}$")
-    """First part of the names of our collections."""
+    """First part of the names of our collections. With another one they are new, and filled from the journal after the start."""
     index: MilvusIndexSettings = MilvusIndexSettings()
     lexical: Literal["memory", "milvus", "none"] = "memory"
     """Where BM25 runs: `memory` (bm25s in this process), `milvus` (its BM25 function; server 2.5 or newer, or Lite), or `none`."""

@@ -21,7 +21,7 @@ from router.settings import LogSettings, Settings
 from router.telemetry import configure_logging
 
 PATIENCE_S = 10.0
-FIGURES = frozenset({"OPENIE_COST", "OPENIE_CHECKED"})
+FIGURES = frozenset({"OPENIE_COST", "OPENIE_CHECKED", "VECTORS_RESTORED"})
 """Notices of the corpus that tell of no trouble."""
 
 

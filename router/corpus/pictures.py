@@ -52,6 +52,10 @@ class FileVectors:
     vectors: PassageVectors
     """The same in this process."""
 
+    def of(self, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """Those whose file is of this kind."""
+        return [chunk for chunk in chunks if chunk.picture is not None and chunk.picture.mime_type.startswith(self.kind)]
+
 
 @dataclass(frozen=True, slots=True)
 class Looked:
@@ -101,14 +105,15 @@ class CorpusPictures:
         self._near_duplicates = near_duplicates or NearDuplicates()
         load = partial(load_picture, max_pixels=max_pixels)
         self._of_pictures = FileVectors("image/", load, encoder, f"{version} {FINGERPRINTS}", vector_store, vectors)
-        self._kinds = (self._of_pictures, *others)
+        self.kinds = (self._of_pictures, *others)
+        """Those whose files have vectors."""
         self.sure = sure if isinstance(encoder, PictureLabeller) else None
         self._taking: Counter[tuple[str, str]] = Counter()
         self._files = asyncio.Lock()
 
     def version(self, mime_type: str) -> str:
         """Of what is made of the files of documents of a type; another one makes it anew when they come again."""
-        return next((kind.version for kind in self._kinds if mime_type.startswith(kind.kind)), self._of_pictures.version)
+        return next((kind.version for kind in self.kinds if mime_type.startswith(kind.kind)), self._of_pictures.version)
 
     @asynccontextmanager
     async def kept(self, tenant: str, content: bytes, loaded: LoadedDocument) -> AsyncIterator[tuple[Picture, ...]]:
@@ -129,12 +134,7 @@ class CorpusPictures:
 
     async def look(self, tenant: str, chunks: Sequence[Chunk], persist: Any) -> tuple[Looked, ...]:
         """Embed the files among some passages, label the pictures that the encoder has a name for, and take what they are recognised by."""
-        looked = []
-        for kind in self._kinds:
-            kept = [chunk for chunk in chunks if chunk.picture is not None and chunk.picture.mime_type.startswith(kind.kind)]
-            if kept:
-                looked.append(await persist(self._looked, tenant, kept, kind))
-        return tuple(looked)
+        return tuple([await persist(self._looked, tenant, kept, kind) for kind in self.kinds if (kept := kind.of(chunks))])
 
     async def write(self, tenant: str, looked: Sequence[Looked], persist: Any) -> None:
         """Write what was seen."""
@@ -153,7 +153,7 @@ class CorpusPictures:
         left = await persist(self._journal.left_pictures, tenant, document_id)
         if not left:
             return
-        for kind in self._kinds:
+        for kind in self.kinds:
             await persist(kind.vector_store.delete_document, tenant, document_id)
             await kind.vectors.on_deleted(tenant, document_id)
         for picture_id in set(left.values()):

@@ -28,6 +28,7 @@ from router.corpus.chunk import Chunker, document_id, path_at, picture_chunk, to
 from router.corpus.figures import with_figure_words
 from router.corpus.indexer import PATIENCE_S, Indexer, Outcome, typed_errors
 from router.corpus.load import LOADER_VERSION, Format, format_of
+from router.corpus.lost_vectors import LostVectors
 from router.corpus.openie import FactExtractor
 from router.corpus.parsing import Parser
 from router.corpus.pictures import CorpusPictures, with_picture_words
@@ -51,6 +52,7 @@ UNFINISHED_AT_ONCE = 256
 """Durable documents of one stream that wait for the indexer; then the stream is read no further."""
 _COLLECTION: TypeAdapter[str] = TypeAdapter(Name)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+NOTHING_MISSING: Mapping[str, Mapping[str, int]] = {}
 _log = structlog.get_logger(__name__)
 
 Tell = Callable[[Acknowledgement], None]
@@ -76,6 +78,7 @@ class Corpus:
         self._settings = settings
         self._extractor = extractor
         self._statements = PassageStatements(journal.statements, extractor)
+        self._lost_vectors = LostVectors(journal)
         self._journal = journal
         self._vector_store = vector_store
         self._graph_store = graph_store
@@ -91,9 +94,16 @@ class Corpus:
         self._takers: set[asyncio.Task[None]] = set()
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
-    async def start(self) -> None:
-        """Take up what an earlier process left unfinished."""
+    async def start(self, missing: Mapping[str, Mapping[str, int]] = NOTHING_MISSING) -> None:
+        """Take up what an earlier process left unfinished, and index again what the vector store has lost.
+
+        Args:
+            missing: Vectors that are not in the store, by tenant and document id; those of documents that wait for the indexer anyway
+                are no loss.
+        """
         await self._pictures.sweep()
+        for tenant, documents in missing.items():
+            await self._lost_vectors.index_again(tenant, documents)
         await self._indexer.start()
 
     async def aclose(self) -> None:
@@ -176,7 +186,7 @@ class Corpus:
         """Whether an unchanged document is worth another turn of the indexer, which it then waits for."""
         if self._extractor is None or not await self._extractor.is_wanting(tenant, identity):
             return False
-        await self._journal.statements.open_again(tenant, identity)
+        await self._journal.statements.open_again(tenant, {identity})
         return True
 
     def _check(self, upload: Upload) -> Format:
@@ -291,6 +301,7 @@ class Corpus:
             graph = await self._graph_store.counts(tenant)
         except Unavailable as error:
             notices.append(Notice(error.reason, f"the graph store does not answer: {error.message}"))
+        notices += await self._lost_vectors.notices(tenant)
         notices += await self._statements.notices(tenant)
         return CorpusStats(documents, chunk_count, vector_count, graph, tuple(notices))
 

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from router.errors import ConfigurationError
 from router.models.base import Embedder, Encoder, PictureEmbedder, SoundEmbedder
-from router.settings import ModelSettings
+from router.settings import AudioSettings, ModelSettings
 from router.types import Matrix, Vector
 
 Modality = Literal["text", "image", "audio"]
@@ -96,22 +95,20 @@ async def open_space(settings: ModelSettings, cache_dir: Path, text: Embedder) -
     return await open_clip(settings.pictures, cache_dir)
 
 
-async def open_sound_space(settings: ModelSettings, cache_dir: Path, text: Embedder) -> EmbeddingSpace:
-    """The configured space of words and sounds. A space of its own, so that a change of one encoder leaves the others' vectors valid.
+async def open_sound_space(settings: AudioSettings, cache_dir: Path, text: Embedder) -> EmbeddingSpace:
+    """A space of words and sounds. A space of its own, so that a change of one encoder leaves the others' vectors valid.
 
     Args:
-        settings: The models.
+        settings: Of the model.
         cache_dir: For known digests.
         text: The open embedder of `settings.embedding`, into whose space sounds are put; it stays the caller's to close.
 
     Raises:
-        ConfigurationError: None is configured, its files are not the expected ones, or it goes with another text embedder.
+        ConfigurationError: Its files are not the expected ones, or it goes with another text embedder.
     """
-    if settings.audio is None:
-        raise ConfigurationError("models.audio is not set: name the folder of a model for sounds", field="models.audio")
     from router.models.sound_encoder import open_sounds  # built on this module
 
-    return await open_sounds(settings.audio, cache_dir, text)
+    return await open_sounds(settings, cache_dir, text)
 
 
 def unit_rows(rows: Matrix) -> Matrix:

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Select, Table, bindparam, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import Column, Table, bindparam, delete, exists, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -285,19 +285,10 @@ class Journal:
 
         Each part is read by itself, so a long iteration blocks no writer; what is put meanwhile may be missed.
         """
-        async for some in self._chunks_in_parts(tenant, SELECT_CHUNKS):
-            yield some
-
-    async def picture_chunks(self, tenant: str) -> AsyncIterator[Sequence[Chunk]]:
-        """As `all_chunks`, those that are a picture's."""
-        async for some in self._chunks_in_parts(tenant, SELECT_CHUNKS.where(pictures_table.c.id.is_not(None))):
-            yield some
-
-    async def _chunks_in_parts(self, tenant: str, chunks: Select[Any]) -> AsyncIterator[Sequence[Chunk]]:
         after = ("", -1)
         order = (chunks_table.c.document_id, chunks_table.c.ordinal)
         while True:
-            statement = chunks.where(chunks_table.c.tenant == tenant, tuple_(*order) > tuple_(*after)).order_by(*order)
+            statement = SELECT_CHUNKS.where(chunks_table.c.tenant == tenant, tuple_(*order) > tuple_(*after)).order_by(*order)
             async with self._read() as connection:
                 some = [to_chunk(row) for row in await connection.execute(statement.limit(_CHUNKS_PER_READ))]
             if not some:

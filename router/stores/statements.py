@@ -187,10 +187,10 @@ class StatementStore:
             found = (await connection.execute(counted)).all()
         return {row.name: (row.rows - row.matched, row.rows) for row in found if row.matched < row.rows}
 
-    async def open_again(self, tenant: str, document_id: str) -> None:
-        """Have a searchable document written again."""
+    async def open_again(self, tenant: str, document_ids: Collection[str]) -> dict[str, int]:
+        """Have documents written again, those of them that are searchable: id -> number of passages."""
         async with self._write() as connection:
-            await _opened(connection, tenant, {document_id}, stale=())
+            return await _opened(connection, tenant, document_ids, stale=())
 
 
 async def _opened(connection: AsyncConnection, tenant: str, documents: Collection[str], stale: Collection[str]) -> dict[str, int]:

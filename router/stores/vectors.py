@@ -6,7 +6,8 @@ Whole numbers and one scale a row, since they become single precision eight time
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from itertools import repeat
 
 import numpy as np
@@ -29,17 +30,17 @@ class PassageVectors:
         self._dimension = dimension
         self._tenants: dict[str, _Rows] = {}
 
-    async def load(self, tenant: str, store: VectorStore, chunks: AsyncIterator[Sequence[Chunk]]) -> None:
-        """Read the vectors of a corpus from the store; a passage that the store does not have yet comes when it is written.
+    async def load(self, tenant: str, store: VectorStore, chunks: Sequence[Chunk]) -> Counter[str]:
+        """Read the vectors of some passages from the store; how many it does not have, by document: they come when they are written.
 
         Raises:
             StoreUnavailable: The store is down.
         """
-        async for some in chunks:
-            found = await store.vectors(tenant, [chunk.id for chunk in some])
-            for chunk in some:
-                if chunk.id in found:
-                    self._rows(tenant).put(chunk.id, chunk.document_id, found[chunk.id])
+        found = await store.vectors(tenant, [chunk.id for chunk in chunks])
+        for chunk in chunks:
+            if chunk.id in found:
+                self._rows(tenant).put(chunk.id, chunk.document_id, found[chunk.id])
+        return Counter(chunk.document_id for chunk in chunks if chunk.id not in found)
 
     async def on_written(self, tenant: str, chunks: Sequence[Chunk], vectors: Matrix, batch: GraphBatch) -> None:
         del batch

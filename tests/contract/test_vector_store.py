@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from router.errors import ConfigurationError
 from router.settings import MilvusIndexSettings, MilvusSettings
 from router.stores.milvus import MilvusVectorStore
 from router.testing.vector_store import DIMENSION, VectorStoreContract
@@ -63,4 +64,19 @@ class TestServer(VectorStoreContract):
     async def store(self, request, tmp_path):
         store = await MilvusVectorStore.open(settings(request.param, uri=SERVER), tmp_path, space="contract", dimension=DIMENSION)
         yield store
+        await store.aclose()
+
+
+@pytest.mark.skipif(SERVER is None, reason="MILVUS_URI names no Milvus server")
+async def test_a_server_that_may_destroy_what_it_reads_is_not_asked(tmp_path):
+    for index in ("IVF_SQ8", "IVF_FLAT", "AUTOINDEX"):
+        made_with = "IVF_SQ8" if index == "AUTOINDEX" else index  # a collection that is there keeps its index
+        collection = settings(made_with, uri=SERVER).model_copy(update={"collection_prefix": f"contract_reading_{made_with}"})
+        asked = collection.model_copy(update={"index": MilvusIndexSettings(type=index)})
+        store = await MilvusVectorStore.open(asked, tmp_path, space="contract", dimension=DIMENSION)
+        if made_with == "IVF_SQ8" and store.connection.version == (2, 3):
+            with pytest.raises(ConfigurationError):
+                await store.check_reading()
+        else:
+            await store.check_reading()
         await store.aclose()

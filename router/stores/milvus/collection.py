@@ -98,12 +98,12 @@ def _check_schema(described: dict[str, Any], name: str, dimension: int, has_text
     if found != dimension:
         raise ConfigurationError(
             f"models.embedding.model: its vectors have {dimension} dimensions, the Milvus collection {name!r} holds {found}; choose the "
-            "model that the corpus was embedded with, or another milvus.collection_prefix and ingest again",
+            "model that the corpus was embedded with, or another milvus.collection_prefix, into which it is indexed again",
             field="models.embedding.model",
         )
     if has_text and "text" not in fields:
         raise ConfigurationError(
-            f"milvus.lexical: the collection {name!r} was made without text; use 'memory', or choose another milvus.collection_prefix "
-            "and ingest again",
+            f"milvus.lexical: the collection {name!r} was made without text; use 'memory', or choose another "
+            "milvus.collection_prefix, into which the corpus is indexed again",
             field="milvus.lexical",
         )

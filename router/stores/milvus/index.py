@@ -61,6 +61,9 @@ KINDS: dict[str, IndexKind] = {
     "SCANN": IndexKind(_LISTS, {**_PROBES, "reorder_k": Parameter(1, 2**31 - 1)}, breadth="reorder_k"),
     "DISKANN": IndexKind({}, {"search_list": Parameter(1, 65535, default=100)}, breadth="search_list"),
 }
+ROUNDED = frozenset({"IVF_SQ8", "IVF_PQ"})
+"""Of the types that Milvus 2.3 has, those that do not keep the vectors themselves."""
+READS_BACK_SINCE = (2, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +155,30 @@ def check_existing(index: VectorIndex, described: Mapping[str, object], collecti
             _same(f"build.{name}", value, described[name], collection)
 
 
+def check_reading(index_type: str, *, is_lite: bool, version: tuple[int, int]) -> None:
+    """Refuse to read vectors back where that destroys them.
+
+    An index of rounded vectors has the server read the vectors from its files. Milvus 2.3 with files in a folder (`storageType: local`)
+    then removes them (https://github.com/milvus-io/milvus/issues/30651): all of the collection's searches fail from its next loading on.
+    A client cannot see where a server keeps its files.
+
+    Raises:
+        ConfigurationError: Names `milvus.index.type` and the ways out.
+    """
+    if index_type in ROUNDED and not is_lite and (0, 0) < version < READS_BACK_SINCE:
+        raise ConfigurationError(
+            f"milvus.index.type: Milvus {version[0]}.{version[1]} can lose the vectors of {index_type} when they are read back, as at "
+            "every start; use HNSW or IVF_FLAT and another milvus.collection_prefix, into which the corpus is indexed again, or a newer "
+            "server",
+            field="milvus.index.type",
+        )
+
+
 def _same(setting: str, wanted: object, found: object, collection: str) -> None:
     if str(wanted) != str(found):
         raise ConfigurationError(
             f"milvus.index.{setting}: the collection {collection!r} was made with {found}, the setting is {wanted}; set it to {found}, "
-            "or choose another milvus.collection_prefix and ingest again",
+            "or choose another milvus.collection_prefix, into which the corpus is indexed again",
             field=f"milvus.index.{setting}",
         )
 

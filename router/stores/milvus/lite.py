@@ -69,5 +69,5 @@ def _start(path: Path) -> _Served:
     except OSError as error:
         raise ConfigurationError(f"the Milvus Lite file {path} cannot be opened: {error}", field="data_dir") from error
     except MilvusLiteError as error:
-        raise InternalError(f"the Milvus Lite file {path} is damaged ({error}): move it away and ingest again") from error
+        raise InternalError(f"the Milvus Lite file {path} is damaged ({error}): move it away, and the corpus is indexed again") from error
     return _Served(server, database, f"http://127.0.0.1:{port}", users=0)

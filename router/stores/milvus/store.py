@@ -17,7 +17,7 @@ from router.stores.milvus.batching import SearchBatcher, SearchShape
 from router.stores.milvus.collection import collection_name, ensure_collection
 from router.stores.milvus.connection import MilvusConnection
 from router.stores.milvus.expression import expression, metadata_keys
-from router.stores.milvus.index import VectorIndex, checked_index
+from router.stores.milvus.index import VectorIndex, check_reading, checked_index
 from router.types import NO_FILTER, Chunk, Filter, Matrix, Vector
 
 MAX_LIMIT = 16_000
@@ -91,11 +91,30 @@ class MilvusVectorStore:
         return await self._batcher.search(SearchShape(expression(where, tenant=tenant, collection=collection), limit), vector)
 
     async def vectors(self, tenant: str, chunk_ids: Sequence[str]) -> dict[str, Vector]:
+        found = await self._read(tenant, chunk_ids, "Session")
+        missing = [chunk for chunk in chunk_ids if chunk not in found]
+        if missing and not self.connection.is_lite:
+            # Session sees what this client wrote; an earlier process' last writes may still be on their way. What is told to be missing
+            # is indexed again, so the server is made to look at all of them.
+            found |= await self._read(tenant, missing, "Strong")
+        return found
+
+    async def check_reading(self) -> None:
+        """Before vectors are read: some servers destroy them thereby.
+
+        Raises:
+            ConfigurationError: This server would, with the index of the collection.
+        """
+        described = await self.connection.call("describe_index", self.collection, index_name="vector")
+        check_reading(str(described["index_type"]), is_lite=self.connection.is_lite, version=self.connection.version)
+
+    async def _read(self, tenant: str, chunk_ids: Sequence[str], consistency: str) -> dict[str, Vector]:
         found: dict[str, Vector] = {}
         for start in range(0, len(chunk_ids), ROWS_PER_CALL):
             # The tenant is in the primary key, so no other tenant's row can be named.
             keys = [row_id(tenant, chunk) for chunk in chunk_ids[start : start + ROWS_PER_CALL]]
-            rows = await self.connection.call("get", self.collection, ids=keys, output_fields=["id", "vector"], consistency_level="Session")
+            fields = ["id", "vector"]
+            rows = await self.connection.call("get", self.collection, ids=keys, output_fields=fields, consistency_level=consistency)
             found.update({chunk_id(row["id"]): np.asarray(row["vector"], dtype=np.float32) for row in rows})
         return found
 

@@ -14,7 +14,7 @@ from router.models import minilm, weights
 from router.models.embedding import open_embedder
 from router.models.sounds import load_sound
 from router.models.spaces import open_sound_space
-from router.settings import AudioSettings, EmbeddingSettings, ModelSettings
+from router.settings import AudioSettings, EmbeddingSettings
 from router.types import Sound
 from tests.unit.sounds import KINDS, as_wav, made, train_small
 
@@ -46,7 +46,7 @@ async def text(tmp_path):
 
 @pytest.fixture
 async def space(folder, text, tmp_path):
-    opened = await open_sound_space(ModelSettings(audio=AudioSettings(model=folder)), tmp_path, text)
+    opened = await open_sound_space(AudioSettings(model=folder), tmp_path, text)
     yield opened
     await opened.aclose()
 
@@ -109,7 +109,7 @@ async def test_another_text_model_is_refused(folder, tmp_path):
         name, dimension = "other", 384
 
     with pytest.raises(ConfigurationError, match=r"models\.embedding\.model is other") as caught:
-        await open_sound_space(ModelSettings(audio=AudioSettings(model=folder)), tmp_path, Words())
+        await open_sound_space(AudioSettings(model=folder), tmp_path, Words())
     assert caught.value.field == "models.audio.model"
 
 
@@ -129,20 +129,18 @@ async def test_a_folder_that_is_not_right_is_refused(folder, text, tmp_path, cha
     about = json.loads((copy / "model.json").read_text())
     (copy / "model.json").write_text(json.dumps(about | change))
     with pytest.raises(ConfigurationError, match=match):
-        await open_sound_space(ModelSettings(audio=AudioSettings(model=copy)), tmp_path, text)
+        await open_sound_space(AudioSettings(model=copy), tmp_path, text)
 
 
 async def test_another_graph_than_the_settings_say_is_refused(folder, text, tmp_path):
     with pytest.raises(ConfigurationError, match="is not the expected file") as caught:
-        await open_sound_space(ModelSettings(audio=AudioSettings(model=folder, sha256="1" * 64)), tmp_path, text)
+        await open_sound_space(AudioSettings(model=folder, sha256="1" * 64), tmp_path, text)
     assert caught.value.field == "models.audio.sha256"
 
 
-async def test_no_folder_and_no_block_are_refused(text, tmp_path):
+async def test_a_folder_that_is_not_there_is_refused(text, tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        await open_sound_space(ModelSettings(audio=AudioSettings(model=tmp_path / "nowhere")), tmp_path, text)
-    with pytest.raises(ConfigurationError, match=r"models\.audio is not set"):
-        await open_sound_space(ModelSettings(), tmp_path, text)
+        await open_sound_space(AudioSettings(model=tmp_path / "nowhere"), tmp_path, text)
 
 
 def test_a_training_set_names_the_line_that_is_wrong(tmp_path):

@@ -6,7 +6,7 @@ from router.errors import ConfigurationError
 from router.settings import MilvusIndexSettings
 from router.stores.milvus.collection import collection_name
 from router.stores.milvus.connection import server_version
-from router.stores.milvus.index import KINDS, LITE_TYPES, check_existing, checked_index
+from router.stores.milvus.index import KINDS, LITE_TYPES, check_existing, check_reading, checked_index
 
 LITE = {"is_lite": True, "version": (3, 2), "dimension": 384}
 OLD = {"is_lite": False, "version": (2, 3), "dimension": 384}
@@ -125,3 +125,18 @@ def test_spaces_have_names_of_their_own():
 @pytest.mark.parametrize(("text", "version"), [("v2.3.5-lite", (2, 3)), ("2.6.0", (2, 6)), ("milvus_lite-3.2.2", (3, 2)), ("?", (0, 0))])
 def test_versions(text, version):
     assert server_version(text) == version
+
+
+@pytest.mark.parametrize("kind", ["IVF_SQ8", "IVF_PQ"])
+def test_vectors_are_not_read_where_that_may_destroy_them(kind):
+    with pytest.raises(ConfigurationError) as refused:
+        check_reading(kind, is_lite=False, version=(2, 3))
+    assert refused.value.field == "milvus.index.type"
+    assert "HNSW" in refused.value.message
+    for is_lite, version in ((True, (3, 2)), (False, (2, 4)), (False, (2, 6)), (False, (0, 0))):
+        check_reading(kind, is_lite=is_lite, version=version)
+
+
+@pytest.mark.parametrize("kind", ["FLAT", "HNSW", "IVF_FLAT"])
+def test_an_index_that_keeps_the_vectors_may_be_read_anywhere(kind):
+    check_reading(kind, is_lite=False, version=(2, 3))

@@ -1,5 +1,3 @@
-from collections.abc import AsyncIterator, Sequence
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +6,6 @@ from router.stores.base import GraphBatch
 from router.stores.vectors import FIRST_ROWS, PassageVectors
 from router.testing.fakes import InMemoryVectorStore
 from router.testing.vector_store import AXIS, DIMENSION, chunk, rows, unit_vectors
-from router.types import Chunk
 
 NOTHING = GraphBatch()
 
@@ -26,12 +23,10 @@ async def test_a_corpus_is_read_from_its_store() -> None:
     chunks = [chunk(str(number), document=f"d{number % 3}") for number in range(10)]
     await store.upsert("a", chunks[:9], unit_vectors(9))
 
-    async def parts() -> AsyncIterator[Sequence[Chunk]]:
-        yield chunks[:4]
-        yield chunks[4:]
-
     vectors = PassageVectors(DIMENSION)
-    await vectors.load("a", store, parts())
+    assert not await vectors.load("a", store, chunks[:4])
+    assert await vectors.load("a", store, chunks[4:]) == {"d0": 1}
+    assert await vectors.load("b", store, chunks) == {"d0": 4, "d1": 3, "d2": 3}
     ids = [each.id for each in chunks]
     np.testing.assert_allclose(vectors.cosines("a", AXIS, ids), [*(unit_vectors(9) @ AXIS), 0.0], atol=4e-3)
 
