@@ -342,7 +342,8 @@ class Engine:
             decided = with_pictures(decided, call.query, probe, profiles)
             decision = _with_latency(within_budget(decided, profiles, call.caller), profiles)
         if arm is not None and self._experiment is not None:
-            decision = replace(decision, experiment=self._experiment.name, arm=arm.name)
+            bucket = self._experiment.bucket(call.caller.tenant, call.options.experiment_key)
+            decision = replace(decision, experiment=self._experiment.name, arm=arm.name, bucket=bucket)
         return replace(decision, latency_s=call.watch.stages_s["route"])
 
     def _arm_of(self, call: _Call) -> Arm | None:

@@ -413,7 +413,8 @@ class ExperimentSettings(Concern):
     name: Name
     """Of the experiment; under another name the keys are dealt anew."""
     arms: dict[PolicyName, Annotated[float, Field(gt=0, le=1)]] = Field(min_length=2)
-    """Policies with their shares of the keys, which sum to 1; such as `{learned: 0.9, learned@2026-11: 0.1}`."""
+    """Policies with their shares of the keys, which sum to 1; such as `{learned: 0.9, learned@2026-11: 0.1}`. `policy compare --log`
+    compares each with the first."""
 
     @model_validator(mode="after")
     def _shares_sum_to_1(self) -> ExperimentSettings:

@@ -383,6 +383,8 @@ class RouteDecision:
     """The experiment whose arm decided; empty when the ordinary chain did."""
     arm: str = ""
     """The arm, which the caller's key was assigned to. The propensity is that of the arm's policy: no chance is left in the assignment."""
+    bucket: int | None = None
+    """Of the caller's key (`router/routing/experiment.py`); None outside of an experiment. Inside the service only."""
     shadows: tuple[ShadowDecision, ...] = ()
     """What others would have chosen, once they have decided. Inside the service only; callers never see it."""
 
@@ -547,6 +549,8 @@ class LoggedDecision:
     experiment: str = ""
     arm: str = ""
     """Of the experiment: the policy that the caller's key was assigned to. The propensity is given this arm."""
+    bucket: int | None = None
+    """Of the key; None outside of an experiment and for what a release logged that kept none."""
     shadows: tuple[ShadowDecision, ...] = ()
 
     @property

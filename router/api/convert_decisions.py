@@ -40,6 +40,7 @@ def logged_from_proto(message: pb.LoggedDecision) -> LoggedDecision:
         feedback=_feedback(message.feedback) if message.HasField("feedback") else None,
         experiment=message.experiment,
         arm=message.arm,
+        bucket=message.bucket if message.HasField("bucket") else None,
         shadows=tuple(ShadowDecision(shadow.policy, shadow.version, tuple(shadow.chosen)) for shadow in message.shadows),
     )
 
@@ -63,6 +64,7 @@ def logged_to_proto(decision: LoggedDecision) -> pb.LoggedDecision:
         feedback=_feedback_to_proto(decision.feedback) if decision.feedback else None,
         experiment=decision.experiment,
         arm=decision.arm,
+        bucket=decision.bucket,
         shadows=[pb.ShadowDecision(policy=one.policy, version=one.version, chosen=one.chosen) for one in decision.shadows],
     )
 

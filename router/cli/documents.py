@@ -100,6 +100,7 @@ def of_logged(decision: LoggedDecision) -> Document:
         "feedback": _feedback(decision.feedback),
         **({"question": decision.question} if decision.question else {}),
         **({"experiment": decision.experiment, "arm": decision.arm} if decision.experiment else {}),
+        **({"bucket": decision.bucket} if decision.bucket is not None else {}),
         **({"shadows": [{**asdict(shadow), "chosen": list(shadow.chosen)} for shadow in decision.shadows]} if decision.shadows else {}),
     }
 

@@ -33,7 +33,8 @@ from router.telemetry import configure_logging
 from router.types import LoggedDecision
 
 if TYPE_CHECKING:
-    from router.experiments.version_comparison import ArmResult, Judged
+    from router.experiments.arms import ArmDifference, ArmResult
+    from router.experiments.version_comparison import Judged
     from router.routing.versions import Comparison
 
 app = typer.Typer(no_args_is_help=True, help="Train, compare and promote what the routing policies learn; show what they decided.")
@@ -166,8 +167,9 @@ def compare(
 ) -> None:
     """Say which version of `learned` is worth more per question, with a 95 % interval; kept beside VERSION for `policy promote`.
 
-    By data sets: the utility of what each chooses, paired by question. By a log: off-policy estimates, also of the shadow policies in it
-    and the arms of experiments, for which no versions need be named.
+    By data sets: the utility of what each chooses, paired by question. By a log: off-policy estimates, also of the shadow policies in it,
+    and the arms of experiments with their differences, for which no versions need be named. Where two arms were just these versions, their
+    difference is what is kept.
     """
     if bool(folders) == (log_file is not None):
         raise typer.BadParameter("give data sets, or a log by --log", param_hint="DATASET...")
@@ -176,6 +178,7 @@ def compare(
     with told(as_json):
         from router.configuration import load_settings
         from router.experiments import version_comparison
+        from router.experiments.arms import judge_arms, judge_differences
         from router.routing.base import SourceProfile
         from router.routing.versions import PolicyVersions
 
@@ -184,26 +187,37 @@ def compare(
         versions = PolicyVersions(settings.data_dir)
         pair = None if version is None or against is None else version_comparison.Pair.open(versions, version, against)
         comparison: Comparison | None = None
+        off_policy: Comparison | None = None
         judged: list[Judged] = []
         arms: list[ArmResult] = []
+        differences: list[ArmDifference] = []
         if log_file is not None:
             rows = version_comparison.read_log(log_file)
+            calls, experiment = version_comparison.calls_of_arms(rows), settings.routing.experiment
             if pair is not None:
                 sources = [SourceProfile(name, one.kind, one.description, one.cost) for name, one in settings.sources.items()]
-                comparison, judged = version_comparison.judge_versions(rows, pair, sources)
+                off_policy, judged = version_comparison.judge_versions(rows, pair, sources)
+                comparison = version_comparison.judge_trial(calls, pair, experiment) or off_policy
             judged += version_comparison.judge_shadows(rows)
-            arms = version_comparison.judge_arms(rows)
+            arms, differences = judge_arms(calls), judge_differences(calls, experiment)
         elif pair is not None:
             comparison = version_comparison.compared_on_sets(settings, pair, folders or (), k=k, limit=limit, tables=tables)
         if comparison is not None and comparison.version in versions.manifest().versions:
             versions.keep_comparison(comparison)
         if as_json:
-            told_of = None if comparison is None else comparison.model_dump(mode="json")
-            print_json({"comparison": told_of, "judged": [asdict(one) for one in judged], "arms": [asdict(one) for one in arms]})
+            print_json({
+                "comparison": None if comparison is None else comparison.model_dump(mode="json"),
+                "off_policy": None if off_policy is None else off_policy.model_dump(mode="json"),
+                "judged": [asdict(one) for one in judged],
+                "arms": [asdict(one) for one in arms],
+                "differences": [asdict(one) for one in differences],
+            })  # fmt: skip
             return
         _show_judged(judged)
-        for arm in arms:
-            typer.echo(str(arm))
+        for told_of in (*arms, *differences):
+            typer.echo(str(told_of))
+        if off_policy is not None and off_policy is not comparison:
+            typer.echo(f"off-policy, not kept: {off_policy}")
         if comparison is not None:
             typer.echo(str(comparison))
 

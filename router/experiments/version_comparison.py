@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import InvalidInput
+from router.experiments.arms import ArmCall, arm_difference
 from router.experiments.catalogue import open_dataset
 from router.experiments.comparison import paired_difference
 from router.experiments.dataset import Dataset
 from router.experiments.decisions import Candidate, decide_all
-from router.experiments.metrics import half_width, mean
 from router.experiments.off_policy import (
     Action,
     Estimate,
@@ -30,11 +30,12 @@ from router.experiments.routing import Measured
 from router.experiments.scratch import served_sources, watched_scratch_app
 from router.experiments.utilities import Made, measure_sets, read_table, write_table
 from router.routing.base import SourceProfile
+from router.routing.experiment import BUCKETS
 from router.routing.learned import LearnedPolicy
 from router.routing.source_sets import source_sets
 from router.routing.value import ValueModel
 from router.routing.versions import Comparison, PolicyVersions
-from router.settings import Settings
+from router.settings import ExperimentSettings, Settings
 
 LEAST_QUESTIONS = 50
 """Below this an interval by resampling says little."""
@@ -157,8 +158,8 @@ class Row:
     utility: float | None
     """Reward less the price of the sources; None where nobody judged the answer."""
     shadows: Mapping[str, Action]
-    arm: tuple[str, str] | None
-    """Experiment and arm; None outside of an experiment."""
+    call: ArmCall | None
+    """As a part of an experiment; None outside of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,24 +175,6 @@ class Judged:
     """Of its utility per question: doubly robust and SNIPS; empty where the log does not allow one."""
     trouble: str = ""
     """Why there is no estimate."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArmResult:
-    """What the calls of an arm were worth. Calls of one key count as independent of one another, which flatters the interval."""
-
-    experiment: str
-    arm: str
-    decisions: int
-    judged: int
-    mean: float
-    half_width: float
-    """Of the 95 % interval of the mean utility."""
-
-    def __str__(self) -> str:
-        interval = f" ± {self.half_width:.3f}" if self.judged > 1 else ""
-        worth = f"{self.mean:.3f}{interval} utility" if self.judged else "nothing known"
-        return f"{self.experiment}, arm {self.arm}: {worth} over {self.judged} judged of {self.decisions} decisions"
 
 
 def read_log(path: Path) -> list[Row]:
@@ -224,8 +207,16 @@ def _row(number: int, row: Mapping[str, Any]) -> Row:
         propensity,
         utility,
         shadows,
-        (row["experiment"], row["arm"]) if "experiment" in row else None,
+        _arm_call(row) if "experiment" in row else None,
     )
+
+
+def _arm_call(row: Mapping[str, Any]) -> ArmCall:
+    bucket = row.get("bucket")
+    if bucket is not None and (type(bucket) is not int or not 0 <= bucket < BUCKETS):
+        raise ValueError(f"the bucket is {bucket!r}; it must be a number from 0 to {BUCKETS - 1}")
+    reward = None if row["reward"] is None else float(row["reward"])
+    return ArmCall(row["experiment"], row["arm"], bucket, row.get("policy", ""), row.get("version", ""), reward, float(row["cost"]))
 
 
 def judge_versions(rows: Sequence[Row], pair: Pair, sources: Sequence[SourceProfile]) -> tuple[Comparison, list[Judged]]:
@@ -260,17 +251,36 @@ def judge_shadows(rows: Sequence[Row]) -> list[Judged]:
     return [_judged(name, [row for row in rows if name in row.shadows], _shadow(name)) for name in names]
 
 
-def judge_arms(rows: Sequence[Row]) -> list[ArmResult]:
-    """The arms of every experiment in the log."""
-    by_arm: dict[tuple[str, str], list[float | None]] = {}
-    for row in rows:
-        if row.arm is not None:
-            by_arm.setdefault(row.arm, []).append(row.utility)
-    results = []
-    for (experiment, arm), utilities in sorted(by_arm.items()):
-        known = [utility for utility in utilities if utility is not None]
-        results.append(ArmResult(experiment, arm, len(utilities), len(known), mean(known), half_width(known)))
-    return results
+def calls_of_arms(rows: Sequence[Row]) -> list[ArmCall]:
+    return [row.call for row in rows if row.call is not None]
+
+
+def judge_trial(calls: Sequence[ArmCall], pair: Pair, known: ExperimentSettings | None) -> Comparison | None:
+    """The arms that were just these versions, of the newest experiment that has them; None where the log has none that can be tested.
+
+    An arm is a version's when `learned` decided in it by this version and by no other. Its name alone does not say so: what `learned`
+    stands for may have changed meanwhile.
+
+    Args:
+        calls: Of the log, the oldest first.
+        pair: The versions.
+        known: The experiment of the settings.
+    """
+    for experiment in dict.fromkeys(call.experiment for call in reversed(calls)):
+        seen: dict[str, set[str]] = {}
+        for call in calls:
+            # Where the policy of an arm could not decide, one of the chain did, which is part of what the arm is worth.
+            if call.experiment == experiment and call.policy == LearnedPolicy.name == call.arm.partition("@")[0]:
+                seen.setdefault(call.arm, set()).add(call.version)
+        ones = [arm for arm, versions in seen.items() if versions == {pair.model.version}]
+        others = [arm for arm, versions in seen.items() if versions == {pair.against_model.version}]
+        if len(ones) != 1 or len(others) != 1 or ones == others:
+            continue
+        found = arm_difference(calls, experiment, ones[0], others[0], known)
+        if not found.trouble:
+            by = f"judged calls of the experiment {experiment!r}"
+            return pair.comparison(by, found.judged, found.mean, found.low, found.high, found.doubts)
+    return None
 
 
 def _shadow(name: str) -> Callable[[Row], Action]:

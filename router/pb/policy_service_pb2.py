@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from router.pb import types_pb2 as graphrag_dot_router_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'graphrag/router/v1/policy_service.proto\x12\x12graphrag.router.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egraphrag/router/v1/types.proto\"\x15\n\x13ListPoliciesRequest\"C\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x16\n\x0e\x63hain_position\x18\x03 \x01(\x05\"U\n\x14ListPoliciesResponse\x12,\n\x08policies\x18\x01 \x03(\x0b\x32\x1a.graphrag.router.v1.Policy\x12\x0f\n\x07sources\x18\x02 \x03(\t\"\xd0\x01\n\x15RecordFeedbackRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07helpful\x18\x02 \x01(\x08\x12\x16\n\x0e\x63orrect_source\x18\x03 \x01(\t\x12,\n\x07verdict\x18\x04 \x01(\x0e\x32\x1b.graphrag.router.v1.Verdict\x12\x18\n\x10\x63orrected_answer\x18\x05 \x01(\t\x12\x19\n\x11\x63licked_citations\x18\x06 \x03(\x05\x12\x17\n\x0f\x63orrect_sources\x18\x07 \x03(\t\"\x18\n\x16RecordFeedbackResponse\"=\n\x14ListDecisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"g\n\x15ListDecisionsResponse\x12\x35\n\tdecisions\x18\x01 \x03(\x0b\x32\".graphrag.router.v1.LoggedDecision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x87\x05\n\x0eLoggedDecision\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\ndecided_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x16\n\x0epolicy_version\x18\x04 \x01(\t\x12\x10\n\x08\x61s_asked\x18\x05 \x01(\x08\x12\x0e\n\x06\x63hosen\x18\x06 \x03(\t\x12L\n\rprobabilities\x18\x07 \x03(\x0b\x32\x35.graphrag.router.v1.LoggedDecision.ProbabilitiesEntry\x12\x12\n\npropensity\x18\x08 \x01(\x01\x12\x42\n\x08\x66\x65\x61tures\x18\t \x03(\x0b\x32\x30.graphrag.router.v1.LoggedDecision.FeaturesEntry\x12\x0c\n\x04\x63ost\x18\n \x01(\x01\x12\x34\n\x07outcome\x18\x0b \x01(\x0b\x32#.graphrag.router.v1.DecisionOutcome\x12\x10\n\x08question\x18\x0c \x01(\t\x12.\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\r \x01(\x0b\x32\x1c.graphrag.router.v1.Feedback\x12\x12\n\nexperiment\x18\x0e \x01(\t\x12\x0b\n\x03\x61rm\x18\x0f \x01(\t\x12\x33\n\x07shadows\x18\x10 \x03(\x0b\x32\".graphrag.router.v1.ShadowDecision\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a/\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"A\n\x0eShadowDecision\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x63hosen\x18\x03 \x03(\t\"\xee\x01\n\x0f\x44\x65\x63isionOutcome\x12\x16\n\x0e\x65vidence_count\x18\x01 \x01(\x05\x12\x41\n\x07sources\x18\x02 \x03(\x0b\x32\x30.graphrag.router.v1.DecisionOutcome.SourcesEntry\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\x12\n\x05\x66ound\x18\x04 \x01(\x08H\x00\x88\x01\x01\x1aN\n\x0cSourcesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0e\x32\x1e.graphrag.router.v1.SourceCode:\x02\x38\x01\x42\x08\n\x06_found\"\x86\x01\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12,\n\x07verdict\x18\x01 \x01(\x0e\x32\x1b.graphrag.router.v1.Verdict\x12\x18\n\x10\x63orrected_answer\x18\x02 \x01(\t\x12\x19\n\x11\x63licked_citations\x18\x03 \x03(\x05\x12\x17\n\x0f\x63orrect_sources\x18\x04 \x03(\t*P\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x13\n\x0fVERDICT_HELPFUL\x10\x01\x12\x17\n\x13VERDICT_NOT_HELPFUL\x10\x02\x32\xc1\x02\n\rPolicyService\x12\x61\n\x0cListPolicies\x12\'.graphrag.router.v1.ListPoliciesRequest\x1a(.graphrag.router.v1.ListPoliciesResponse\x12g\n\x0eRecordFeedback\x12).graphrag.router.v1.RecordFeedbackRequest\x1a*.graphrag.router.v1.RecordFeedbackResponse\x12\x64\n\rListDecisions\x12(.graphrag.router.v1.ListDecisionsRequest\x1a).graphrag.router.v1.ListDecisionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'graphrag/router/v1/policy_service.proto\x12\x12graphrag.router.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egraphrag/router/v1/types.proto\"\x15\n\x13ListPoliciesRequest\"C\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x16\n\x0e\x63hain_position\x18\x03 \x01(\x05\"U\n\x14ListPoliciesResponse\x12,\n\x08policies\x18\x01 \x03(\x0b\x32\x1a.graphrag.router.v1.Policy\x12\x0f\n\x07sources\x18\x02 \x03(\t\"\xd0\x01\n\x15RecordFeedbackRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07helpful\x18\x02 \x01(\x08\x12\x16\n\x0e\x63orrect_source\x18\x03 \x01(\t\x12,\n\x07verdict\x18\x04 \x01(\x0e\x32\x1b.graphrag.router.v1.Verdict\x12\x18\n\x10\x63orrected_answer\x18\x05 \x01(\t\x12\x19\n\x11\x63licked_citations\x18\x06 \x03(\x05\x12\x17\n\x0f\x63orrect_sources\x18\x07 \x03(\t\"\x18\n\x16RecordFeedbackResponse\"=\n\x14ListDecisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"g\n\x15ListDecisionsResponse\x12\x35\n\tdecisions\x18\x01 \x03(\x0b\x32\".graphrag.router.v1.LoggedDecision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa7\x05\n\x0eLoggedDecision\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\ndecided_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x16\n\x0epolicy_version\x18\x04 \x01(\t\x12\x10\n\x08\x61s_asked\x18\x05 \x01(\x08\x12\x0e\n\x06\x63hosen\x18\x06 \x03(\t\x12L\n\rprobabilities\x18\x07 \x03(\x0b\x32\x35.graphrag.router.v1.LoggedDecision.ProbabilitiesEntry\x12\x12\n\npropensity\x18\x08 \x01(\x01\x12\x42\n\x08\x66\x65\x61tures\x18\t \x03(\x0b\x32\x30.graphrag.router.v1.LoggedDecision.FeaturesEntry\x12\x0c\n\x04\x63ost\x18\n \x01(\x01\x12\x34\n\x07outcome\x18\x0b \x01(\x0b\x32#.graphrag.router.v1.DecisionOutcome\x12\x10\n\x08question\x18\x0c \x01(\t\x12.\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\r \x01(\x0b\x32\x1c.graphrag.router.v1.Feedback\x12\x12\n\nexperiment\x18\x0e \x01(\t\x12\x0b\n\x03\x61rm\x18\x0f \x01(\t\x12\x33\n\x07shadows\x18\x10 \x03(\x0b\x32\".graphrag.router.v1.ShadowDecision\x12\x13\n\x06\x62ucket\x18\x11 \x01(\x05H\x00\x88\x01\x01\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a/\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07_bucket\"A\n\x0eShadowDecision\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x63hosen\x18\x03 \x03(\t\"\xee\x01\n\x0f\x44\x65\x63isionOutcome\x12\x16\n\x0e\x65vidence_count\x18\x01 \x01(\x05\x12\x41\n\x07sources\x18\x02 \x03(\x0b\x32\x30.graphrag.router.v1.DecisionOutcome.SourcesEntry\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\x12\n\x05\x66ound\x18\x04 \x01(\x08H\x00\x88\x01\x01\x1aN\n\x0cSourcesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0e\x32\x1e.graphrag.router.v1.SourceCode:\x02\x38\x01\x42\x08\n\x06_found\"\x86\x01\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12,\n\x07verdict\x18\x01 \x01(\x0e\x32\x1b.graphrag.router.v1.Verdict\x12\x18\n\x10\x63orrected_answer\x18\x02 \x01(\t\x12\x19\n\x11\x63licked_citations\x18\x03 \x03(\x05\x12\x17\n\x0f\x63orrect_sources\x18\x04 \x03(\t*P\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x13\n\x0fVERDICT_HELPFUL\x10\x01\x12\x17\n\x13VERDICT_NOT_HELPFUL\x10\x02\x32\xc1\x02\n\rPolicyService\x12\x61\n\x0cListPolicies\x12\'.graphrag.router.v1.ListPoliciesRequest\x1a(.graphrag.router.v1.ListPoliciesResponse\x12g\n\x0eRecordFeedback\x12).graphrag.router.v1.RecordFeedbackRequest\x1a*.graphrag.router.v1.RecordFeedbackResponse\x12\x64\n\rListDecisions\x12(.graphrag.router.v1.ListDecisionsRequest\x1a).graphrag.router.v1.ListDecisionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,8 +39,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGGEDDECISION_FEATURESENTRY']._serialized_options = b'8\001'
   _globals['_DECISIONOUTCOME_SOURCESENTRY']._loaded_options = None
   _globals['_DECISIONOUTCOME_SOURCESENTRY']._serialized_options = b'8\001'
-  _globals['_VERDICT']._serialized_start=1807
-  _globals['_VERDICT']._serialized_end=1887
+  _globals['_VERDICT']._serialized_start=1839
+  _globals['_VERDICT']._serialized_end=1919
   _globals['_LISTPOLICIESREQUEST']._serialized_start=128
   _globals['_LISTPOLICIESREQUEST']._serialized_end=149
   _globals['_POLICY']._serialized_start=151
@@ -56,19 +56,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTDECISIONSRESPONSE']._serialized_start=607
   _globals['_LISTDECISIONSRESPONSE']._serialized_end=710
   _globals['_LOGGEDDECISION']._serialized_start=713
-  _globals['_LOGGEDDECISION']._serialized_end=1360
-  _globals['_LOGGEDDECISION_PROBABILITIESENTRY']._serialized_start=1259
-  _globals['_LOGGEDDECISION_PROBABILITIESENTRY']._serialized_end=1311
-  _globals['_LOGGEDDECISION_FEATURESENTRY']._serialized_start=1313
-  _globals['_LOGGEDDECISION_FEATURESENTRY']._serialized_end=1360
-  _globals['_SHADOWDECISION']._serialized_start=1362
-  _globals['_SHADOWDECISION']._serialized_end=1427
-  _globals['_DECISIONOUTCOME']._serialized_start=1430
-  _globals['_DECISIONOUTCOME']._serialized_end=1668
-  _globals['_DECISIONOUTCOME_SOURCESENTRY']._serialized_start=1580
-  _globals['_DECISIONOUTCOME_SOURCESENTRY']._serialized_end=1658
-  _globals['_FEEDBACK']._serialized_start=1671
-  _globals['_FEEDBACK']._serialized_end=1805
-  _globals['_POLICYSERVICE']._serialized_start=1890
-  _globals['_POLICYSERVICE']._serialized_end=2211
+  _globals['_LOGGEDDECISION']._serialized_end=1392
+  _globals['_LOGGEDDECISION_PROBABILITIESENTRY']._serialized_start=1280
+  _globals['_LOGGEDDECISION_PROBABILITIESENTRY']._serialized_end=1332
+  _globals['_LOGGEDDECISION_FEATURESENTRY']._serialized_start=1334
+  _globals['_LOGGEDDECISION_FEATURESENTRY']._serialized_end=1381
+  _globals['_SHADOWDECISION']._serialized_start=1394
+  _globals['_SHADOWDECISION']._serialized_end=1459
+  _globals['_DECISIONOUTCOME']._serialized_start=1462
+  _globals['_DECISIONOUTCOME']._serialized_end=1700
+  _globals['_DECISIONOUTCOME_SOURCESENTRY']._serialized_start=1612
+  _globals['_DECISIONOUTCOME_SOURCESENTRY']._serialized_end=1690
+  _globals['_FEEDBACK']._serialized_start=1703
+  _globals['_FEEDBACK']._serialized_end=1837
+  _globals['_POLICYSERVICE']._serialized_start=1922
+  _globals['_POLICYSERVICE']._serialized_end=2243
 # @@protoc_insertion_point(module_scope)

@@ -305,6 +305,7 @@ class LoggedDecision(_message.Message):
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     ARM_FIELD_NUMBER: _builtins.int
     SHADOWS_FIELD_NUMBER: _builtins.int
+    BUCKET_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Identity of the call."""
     policy: _builtins.str
@@ -323,6 +324,10 @@ class LoggedDecision(_message.Message):
     """The experiment whose arm decided; empty when the configured chain did."""
     arm: _builtins.str
     """The arm of the caller's key: a policy. `propensity` is given this arm; the assignment, which is by key, does not count in it."""
+    bucket: _builtins.int
+    """The bucket of the caller's key, from 0 to 255, independent of the arm: the calls of one key share it, and so may those of other keys.
+    Unset outside of an experiment and for what a release logged that kept none.
+    """
     @_builtins.property
     def decided_at(self) -> _timestamp_pb2.Timestamp:
         """When it was decided."""
@@ -370,12 +375,15 @@ class LoggedDecision(_message.Message):
         experiment: _builtins.str = ...,
         arm: _builtins.str = ...,
         shadows: _abc.Iterable[Global___ShadowDecision] | None = ...,
+        bucket: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "feedback", b"feedback", "outcome", b"outcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bucket", b"_bucket", "bucket", b"bucket", "decided_at", b"decided_at", "feedback", b"feedback", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "as_asked", b"as_asked", "chosen", b"chosen", "cost", b"cost", "decided_at", b"decided_at", "experiment", b"experiment", "features", b"features", "feedback", b"feedback", "outcome", b"outcome", "policy", b"policy", "policy_version", b"policy_version", "probabilities", b"probabilities", "propensity", b"propensity", "question", b"question", "request_id", b"request_id", "shadows", b"shadows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bucket", b"_bucket", "arm", b"arm", "as_asked", b"as_asked", "bucket", b"bucket", "chosen", b"chosen", "cost", b"cost", "decided_at", b"decided_at", "experiment", b"experiment", "features", b"features", "feedback", b"feedback", "outcome", b"outcome", "policy", b"policy", "policy_version", b"policy_version", "probabilities", b"probabilities", "propensity", b"propensity", "question", b"question", "request_id", b"request_id", "shadows", b"shadows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__bucket: _TypeAlias = _typing.Literal["bucket"]  # noqa: Y015
+    _WhichOneofArgType__bucket: _TypeAlias = _typing.Literal["_bucket", b"_bucket"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bucket) -> _WhichOneofReturnType__bucket | None: ...
 
 Global___LoggedDecision: _TypeAlias = LoggedDecision  # noqa: Y015
 

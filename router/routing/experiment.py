@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from router.routing.base import RoutingPolicy
 
+BUCKETS = 256
+"""Of keys. Enough for an interval over them, and so few that where there are many keys a bucket is none of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:
@@ -36,10 +39,16 @@ class Experiment:
 
     def arm(self, tenant: str, key: str) -> Arm:
         """The arm of a key."""
-        digest = hashlib.sha256(json.dumps([self.name, tenant, key]).encode()).digest()
-        drawn = int.from_bytes(digest[:8]) / 2**64
+        drawn = int.from_bytes(self._digest(tenant, key)[:8]) / 2**64
         for arm in self._arms:
             drawn -= arm.share
             if drawn < 0:
                 return arm
         return self._arms[-1]  # the shares sum to a little less than 1 in floating point
+
+    def bucket(self, tenant: str, key: str) -> int:
+        """Which of `BUCKETS` the key belongs to, whatever its arm: in the log it stands for the key, whose calls are alike."""
+        return self._digest(tenant, key)[8]
+
+    def _digest(self, tenant: str, key: str) -> bytes:
+        return hashlib.sha256(json.dumps([self.name, tenant, key]).encode()).digest()

@@ -236,6 +236,7 @@ def _logged(caller: Caller, decision: RouteDecision, at: datetime, outcome: Outc
         question=question,
         experiment=decision.experiment,
         arm=decision.arm,
+        bucket=decision.bucket,
         shadows=decision.shadows,
     )
 

@@ -97,6 +97,16 @@ trials_table = Table(
     ForeignKeyConstraint(["tenant", "request_id"], ["decisions.tenant", "decisions.request_id"], ondelete="CASCADE"),
 )
 """Of the decisions that were part of an experiment or had shadows."""
+buckets_table = Table(
+    "decision_buckets",
+    tables,
+    Column("tenant", String(63), nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("bucket", Integer, nullable=False),
+    PrimaryKeyConstraint("tenant", "request_id"),
+    ForeignKeyConstraint(["tenant", "request_id"], ["decisions.tenant", "decisions.request_id"], ondelete="CASCADE"),
+)
+"""Of the keys of an experiment. No column of the trials: a journal of an earlier release gets tables when it is opened, no columns."""
 
 _SELECT = select(
     decisions_table,
@@ -108,7 +118,12 @@ _SELECT = select(
     trials_table.c.experiment,
     trials_table.c.arm,
     trials_table.c.shadows,
-).select_from(decisions_table.outerjoin(feedback_table, _one_call(feedback_table)).outerjoin(trials_table, _one_call(trials_table)))
+    buckets_table.c.bucket,
+).select_from(
+    decisions_table.outerjoin(feedback_table, _one_call(feedback_table))
+    .outerjoin(trials_table, _one_call(trials_table))
+    .outerjoin(buckets_table, _one_call(buckets_table))
+)
 _FORGET = delete(decisions_table).where(
     decisions_table.c.tenant == bindparam("of_tenant"), decisions_table.c.request_id == bindparam("of_request")
 )
@@ -135,6 +150,7 @@ class DecisionStore:
         self._upsert_decisions = _upsert(dialect, decisions_table, _KEPT)
         self._upsert_feedback = _upsert(dialect, feedback_table, {"tenant", "request_id"})
         self._upsert_trials = _upsert(dialect, trials_table, {"tenant", "request_id"})
+        self._upsert_buckets = _upsert(dialect, buckets_table, {"tenant", "request_id"})
 
     async def put(self, entries: Sequence[Entry]) -> None:
         """Write decisions, each request id once. A new one takes the place of an earlier one of its id, whose feedback goes with it."""
@@ -146,6 +162,8 @@ class DecisionStore:
             tried = [entry for entry in entries if entry.decision.experiment or entry.decision.shadows]
             if tried:
                 await connection.execute(self._upsert_trials, [_trial_values(entry.tenant, entry.decision) for entry in tried])
+            if dealt := [entry for entry in entries if entry.decision.bucket is not None]:
+                await connection.execute(self._upsert_buckets, [_bucket_values(entry.tenant, entry.decision) for entry in dealt])
 
     async def get(self, tenant: str, request_id: str) -> LoggedDecision:
         """Raises NotFound (`UNKNOWN_REQUEST`)."""
@@ -246,6 +264,10 @@ def _trial_values(tenant: str, decision: LoggedDecision) -> dict[str, Any]:
     }
 
 
+def _bucket_values(tenant: str, decision: LoggedDecision) -> dict[str, Any]:
+    return {"tenant": tenant, "request_id": decision.request_id, "bucket": decision.bucket}
+
+
 def _feedback_values(tenant: str, request_id: str, feedback: Feedback) -> dict[str, Any]:
     return {
         "tenant": tenant,
@@ -275,6 +297,7 @@ def _to_decision(row: Any) -> LoggedDecision:
         feedback=_to_feedback(row),
         experiment=row.experiment or "",
         arm=row.arm or "",
+        bucket=row.bucket,
         shadows=tuple(
             ShadowDecision(shadow["policy"], shadow["version"], tuple(shadow["chosen"])) for shadow in json.loads(row.shadows or "[]")
         ),

@@ -80,7 +80,7 @@ async def test_every_field_of_a_logged_decision_is_set() -> None:
     assert (decision.outcome.evidence_count, decision.outcome.found) == (1, True)
     assert dict(decision.outcome.sources) == {"vector": pb.SOURCE_CODE_OK, "graph": pb.SOURCE_CODE_DEGRADED}
     assert decision.question == "Who keeps the secret lantern?"
-    assert (decision.experiment, decision.arm) == ("trial", "drawn")
+    assert (decision.experiment, decision.arm, decision.bucket) == ("trial", "drawn", experiment.bucket("default", "ada"))
     assert list(decision.shadows) == [policy_pb.ShadowDecision(policy="drawing", version="v7", chosen=["vector", "graph"])]
     assert decision.feedback == policy_pb.Feedback(
         verdict=policy_pb.VERDICT_NOT_HELPFUL, corrected_answer="Bob keeps it.", clicked_citations=[1], correct_sources=["web", "graph"]
@@ -244,6 +244,9 @@ async def test_a_key_meets_its_arm_each_time_and_a_call_without_one_the_chain() 
         assert (failure.code, failure.field) == (grpc.StatusCode.INVALID_ARGUMENT, "options.experiment_key")
         decisions = {decision.request_id: decision for decision in await logged(service)}
     assert {decisions[f"{arm}-{turn}"].arm for arm in key_of for turn in range(3)} == {"vector", "web"}
+    for arm, key in key_of.items():
+        assert {decisions[f"{arm}-{turn}"].bucket for turn in range(3)} == {experiment.bucket("default", key)}
+    assert not decisions["no-key"].HasField("bucket")
     assert [decisions["web-0"].propensity, decisions["no-key"].propensity] == [1.0, 0.5]
     assert {decisions[name].arm for name in ("no-key", "named-policy", "named-sources")} == {""}
 

@@ -108,6 +108,7 @@ def _names(descriptor: Descriptor) -> Iterator[str]:
 # What the wire does not carry, and why.
 NOT_CARRIED = {
     ("Retrieval", "notices"),  # of an answer: the answer's own notices hold them
+    ("RouteDecision", "bucket"),  # inside the service only: the log has it
     ("RouteDecision", "shadows"),  # inside the service only: they decide silently
     ("Picture", "labels"),  # metadata of the evidence tells them
     ("Retrieval", "question"),  # inside the service only: a notice tells it to the caller

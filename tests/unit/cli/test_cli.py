@@ -311,7 +311,8 @@ async def test_feedback_names_the_request_that_ask_shows_and_the_log_exports_bot
 
 async def test_the_log_exports_arms_and_shadows(tmp_path: Path) -> None:
     shadows, arm = Shadows({"none": TablePolicy("none", {})}), Arm("table", 1.0, TablePolicy("table", {"vector": 1.0}))
-    engine = small_engine({"vector": ListRetriever([PASSAGE])}, shadows=shadows, experiment=Experiment("trial", [arm]))
+    experiment = Experiment("trial", [arm])
+    engine = small_engine({"vector": ListRetriever([PASSAGE])}, shadows=shadows, experiment=experiment)
     async with command(SmallApp(engine=engine)) as (run, _):
         for asked in (("ask", QUESTION), ("retrieve", QUESTION)):
             reply = json.loads((await run(*asked, "--experiment-key", "ada", "--json")).stdout)
@@ -320,7 +321,8 @@ async def test_the_log_exports_arms_and_shadows(tmp_path: Path) -> None:
         lines = (await run("policy", "log", "--json", "-")).stdout.splitlines()
     (tmp_path / "log.jsonl").write_text("\n".join(lines))
     for row in map(json.loads, lines):
-        assert (row["experiment"], row["arm"]) == ("trial", "table")
+        assert (row["experiment"], row["arm"], row["bucket"]) == ("trial", "table", experiment.bucket("default", "ada"))
+        assert "ada" not in row.values()
         assert row["shadows"] == [{"policy": "none", "version": "", "chosen": []}]
     compared = await invoke("policy", "compare", "--log", str(tmp_path / "log.jsonl"), "--json")
     assert compared.exit_code == 0, compared.output

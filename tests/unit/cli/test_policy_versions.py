@@ -9,9 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from router.cli.main import app
+from router.routing.value import open_model
 from router.routing.versions import PolicyVersions
-from tests.unit.experiments.test_version_comparison import explored
+from tests.unit.experiments.test_version_comparison import dealt, explored
 from tests.unit.routing.weights import sure_of
+
+SHARES = ("--set", "routing.experiment={name: trial, arms: {learned: 0.5, learned@web: 0.5}}")
 
 
 @pytest.fixture
@@ -55,6 +58,34 @@ def test_from_a_log_to_a_promotion_and_back(run, tmp_path) -> None:
     assert (back.exit_code, back.stdout) == (0, "shipped is live\n")
     assert "routing.model names other.json" in back.stderr
     assert run("rollback").exit_code == 4
+
+
+def test_an_experiment_goes_before_what_is_guessed_of_its_log(run, tmp_path) -> None:
+    live = open_model(None, "version").version
+
+    def compared(better: float, *, keys: int = 100, as_json: tuple[str, ...] = (), **more: object) -> str:
+        rows = dealt({"learned": (live, 0.4), "learned@web": ("web", better)}, keys=keys, **more)
+        (tmp_path / "trial.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return run("compare", "web", "shipped", "--log", str(tmp_path / "trial.jsonl"), *SHARES, *as_json).stdout
+
+    document, shown = json.loads(compared(0.9, as_json=("--json",))), compared(0.9)
+    kept, (told,) = document["comparison"], document["differences"]
+    assert kept["by"] == "judged calls of the experiment 'trial'"
+    assert (told["arm"], told["against"], told["doubts"]) == ("learned@web", "learned", [])
+    assert [kept[name] for name in ("mean", "low", "high")] == [told[name] for name in ("mean", "low", "high")]
+    assert document["off_policy"]["by"].startswith("judged decisions of 300 in the log")
+    for line in ("trial, arm learned@web against learned: +", "off-policy, not kept: web against shipped: ", "\nweb against shipped: +"):
+        assert line in shown
+    assert run("promote", "web").exit_code == 0
+    assert run("rollback").exit_code == 0
+
+    for better, more, reason in ((0.4, {}, "web is not surely better"), (0.95, {"keys": 24}, "buckets of keys: at least 20 are needed")):
+        compared(better, **more)
+        refused = run("promote", "web")
+        assert (refused.exit_code, reason.replace("web is", "version 'web' is") in refused.stderr) == (4, True)
+    # Of keys that are unknown nothing is told by their arms, and the guess stands.
+    shown = compared(0.9, bucket=None)
+    assert ("kept no bucket" in shown, "not kept" in shown, "judged decisions of 300 in the log" in shown) == (True, False, True)
 
 
 @pytest.mark.parametrize("arguments", [("compare",), ("compare", "web", "--log", "LOG"), ("compare", "web", "vector")])

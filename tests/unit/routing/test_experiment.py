@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from router.errors import ConfigurationError, Conflict
 from router.routing.all import AllPolicy
-from router.routing.experiment import Arm, Experiment
+from router.routing.experiment import BUCKETS, Arm, Experiment
 from router.routing.learned import LearnedPolicy
 from router.routing.registry import named_policy
 from router.routing.versions import PolicyVersions
@@ -57,6 +57,33 @@ def test_tenant_and_key_are_not_run_together() -> None:
 
 def test_shares_that_sum_to_a_little_less_leave_no_key_without_an_arm() -> None:
     assert experiment(shares=(1e-12, 1e-12)).arm("acme", "user").name == "arm-1"
+
+
+@given(texts, texts, st.integers(1, 9))
+def test_the_bucket_of_a_key_is_one_of_them_and_does_not_depend_on_the_arms(tenant: str, key: str, tenths: int) -> None:
+    bucket = experiment().bucket(tenant, key)
+    assert bucket in range(BUCKETS)
+    assert experiment(shares=(tenths / 10, 1 - tenths / 10)).bucket(tenant, key) == bucket
+
+
+def test_the_buckets_are_the_same_for_ever() -> None:
+    assert [experiment().bucket("acme", f"user-{number}") for number in range(8)] == [163, 83, 111, 107, 98, 146, 238, 246]
+
+
+@pytest.mark.parametrize("name", ["trial", "another", ""])
+def test_within_an_arm_the_buckets_are_as_likely_as_without(name: str) -> None:
+    trial = experiment(name, (0.5, 0.5))
+    counts = Counter((trial.arm("acme", key).name, trial.bucket("acme", key)) for key in map(str, range(20_000)))
+    even = 20_000 / (2 * BUCKETS)
+    cells = [counts[f"arm-{number}", bucket] for number in range(2) for bucket in range(BUCKETS)]
+    # Chi square of 511 degrees of freedom has standard deviation 32.
+    assert sum((cell - even) ** 2 / even for cell in cells) == pytest.approx(2 * BUCKETS - 1, abs=6 * 32)
+
+
+def test_other_experiments_and_tenants_have_other_buckets() -> None:
+    keys = [f"user-{number}" for number in range(4_000)]
+    for name, tenant in (("another", "acme"), ("trial", "umbra")):
+        assert sum(experiment().bucket("acme", key) == experiment(name).bucket(tenant, key) for key in keys) < 40
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -118,6 +119,7 @@ decisions = st.builds(
     finite,
     st.none() | outcomes,
     st.text(),
+    bucket=st.none() | st.integers(0, 255),
 )
 feedbacks = st.none() | st.builds(
     Feedback,
@@ -150,6 +152,27 @@ def test_what_was_put_comes_back_page_by_page_in_its_order(pairs: list[tuple[Log
     expected = [replace(decision, feedback=feedback) for decision, feedback in pairs]
     expected.sort(key=lambda decision: (decision.decided_at, decision.request_id))
     assert asyncio.run(put_and_read()) == expected
+
+
+async def test_a_journal_that_kept_no_buckets_opens_and_keeps_them_from_then_on(tmp_path: Path) -> None:
+    old = LoggedDecision("old", NOW, "learned", "1", False, ("vector",), {}, 1.0, {}, 0.0, experiment="trial", arm="learned")
+    new = replace(old, request_id="new", bucket=0)
+    async with opened(tmp_path) as journal:
+        await journal.decisions.put([Entry("t", old, is_new=True)])
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
+        connection.execute("DROP TABLE decision_buckets")
+    async with opened(tmp_path) as journal:
+        store = journal.decisions
+        assert await store.get("t", "old") == old
+        await store.put([Entry("t", new, is_new=True)])
+        assert (await store.page("t")).decisions == (new, old)
+        # The bucket goes with the decision: not to another of its id, nor beyond its time.
+        await store.put([Entry("t", replace(old, request_id="new"), is_new=True)])
+        assert (await store.get("t", "new")).bucket is None
+        await store.put([Entry("t", new, is_new=True)])
+        await store.forget_before("t", NOW + timedelta(days=1))
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM decision_buckets").fetchone() == (0,)
 
 
 async def test_tenants_never_meet(journal: Journal) -> None:
