@@ -166,6 +166,25 @@ MAX_NEAR_DUPLICATES = 16
 """Told of one picture; a placeholder may have thousands."""
 
 
+MAX_REGIONS = 256
+"""Lines of text that are kept with their place in one picture, the first in reading order. The words of a picture are not cut by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextRegion:
+    """A line of text that was read in a picture. Its box is in shares (0 to 1) of the picture as it is shown, turned as its file says."""
+
+    text: str
+    left: float
+    top: float
+    width: float
+    height: float
+    confidence: float
+    """Of the reader, 0 to 1."""
+    matches: bool = False
+    """Whether it shares a content word with the question; only in evidence."""
+
+
 @dataclass(frozen=True, slots=True)
 class PictureLabel:
     """The name of what a picture seems to show, with the probability that it is right."""
@@ -194,6 +213,8 @@ class Picture:
     MAX_NEAR_DUPLICATES; only in what is returned to a caller."""
     labels: tuple[PictureLabel, ...] = ()
     """Likeliest first; empty where the encoder has no names for what it sees, or is not sure enough."""
+    regions: tuple[TextRegion, ...] = ()
+    """What is written in it, in reading order, at most MAX_REGIONS; only in what goes into the journal and what is returned to a caller."""
 
 
 @dataclass(frozen=True, slots=True)

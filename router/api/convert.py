@@ -41,6 +41,7 @@ from router.types import (
     SourceReport,
     Span,
     TextPart,
+    TextRegion,
     Timings,
     Token,
     Turn,
@@ -318,7 +319,15 @@ def evidence_to_proto(evidence: Evidence) -> pb.Evidence:
 
 
 def picture_from_proto(message: pb.Picture) -> Picture:
-    return Picture(message.id, message.mime_type, message.width, message.height, message.thumbnail, tuple(message.near_duplicates))
+    return Picture(
+        message.id,
+        message.mime_type,
+        message.width,
+        message.height,
+        message.thumbnail,
+        tuple(message.near_duplicates),
+        regions=tuple(map(_region, message.regions)),
+    )
 
 
 def picture_to_proto(picture: Picture) -> pb.Picture:
@@ -329,6 +338,23 @@ def picture_to_proto(picture: Picture) -> pb.Picture:
         height=picture.height,
         thumbnail=picture.thumbnail,
         near_duplicates=picture.near_duplicates,
+        regions=map(_region_to_proto, picture.regions),
+    )
+
+
+def _region(message: pb.TextRegion) -> TextRegion:
+    return TextRegion(message.text, message.left, message.top, message.width, message.height, message.confidence, matches=message.matches)
+
+
+def _region_to_proto(region: TextRegion) -> pb.TextRegion:
+    return pb.TextRegion(
+        text=region.text,
+        left=region.left,
+        top=region.top,
+        width=region.width,
+        height=region.height,
+        confidence=region.confidence,
+        matches=region.matches,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from router.correction.corrector import Corrector
 from router.correction.judge import EvidenceJudge
-from router.engine import Engine, Source
+from router.engine import Engine, PictureRegions, Source
 from router.errors import RouterError
 from router.filtering.base import OutputFilter, QueryFilter
 from router.generation.base import Generator, GeneratorEvent, Written
@@ -135,6 +135,7 @@ def small_engine(
     latencies: Latencies | None = None,
     experiment: Experiment | None = None,
     shadows: Shadows | None = None,
+    regions: PictureRegions | None = None,
 ) -> Engine:
     """An engine over these sources. Its chain is the first policy; by default one that chooses every source. It corrects nothing."""
     policies = policies or (TablePolicy("all", dict.fromkeys(retrievers, 1.0)),)
@@ -160,4 +161,5 @@ def small_engine(
         latencies=latencies,
         experiment=experiment,
         shadows=shadows,
+        regions=regions,
     )

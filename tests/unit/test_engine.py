@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -23,6 +24,7 @@ from router.types import (
     Evidence,
     EvidenceKind,
     ImagePart,
+    Picture,
     Provenance,
     Query,
     Retrieval,
@@ -31,6 +33,7 @@ from router.types import (
     SourceReport,
     Span,
     TextPart,
+    TextRegion,
     Token,
     Turn,
 )
@@ -202,6 +205,30 @@ async def test_pictures_are_refused_as_not_there_yet() -> None:
     engine = small_engine({"vector": ListRetriever(FOUND)})
     with pytest.raises(NotImplementedYet):
         await engine.retrieve(Query((ImagePart(b"x", "image/png"),)), Options(), caller())
+
+
+class Written:
+    """The journal's lines of pictures."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+
+    async def picture_regions(self, tenant, chunk_ids):
+        if self._error is not None:
+            raise self._error
+        lines = {("acme", "e1"): (TextRegion("ACCOUNTS", 0.1, 0.2, 0.3, 0.1, 0.9), TextRegion("Weld", 0.1, 0.5, 0.2, 0.1, 0.8))}
+        return {key: lines[tenant, key] for key in chunk_ids if (tenant, key) in lines}
+
+
+async def test_evidence_tells_the_lines_of_its_picture_and_marks_those_that_speak_of_the_question() -> None:
+    pictured = [replace(FOUND[0], picture=Picture("ab", "image/png", 4, 3)), replace(FOUND[0], id="e2", text="Nothing else.")]
+    retrieval = await small_engine({"vector": ListRetriever(pictured)}, regions=Written()).retrieve(QUERY, Options(), caller())
+    shown, bare = retrieval.evidence
+    assert shown.picture is not None
+    assert [(line.text, line.matches) for line in shown.picture.regions] == [("ACCOUNTS", True), ("Weld", False)]
+    assert bare.picture is None
+    down = small_engine({"vector": ListRetriever(pictured)}, regions=Written(StoreUnavailable("it is down")))
+    assert (await down.retrieve(QUERY, Options(), caller())).evidence[0].picture == pictured[0].picture
 
 
 async def seen(latencies: Latencies, **seconds: float) -> None:
