@@ -333,6 +333,9 @@ class Engine:
     async def _probe(self, call: _Call) -> Probe:
         probe = await self._prober.probe(call.query, call.caller, call.watch)
         await self._filter(call.query, probe.vector, call.caller)
+        if call.query.instruction and self._query_filters:
+            for vector in await self._prober.said(call.query):
+                await self._filter(call.query, vector, call.caller)
         return probe
 
     async def _filter(self, query: Query, vector: Vector | None, caller: Caller) -> None:
@@ -416,7 +419,8 @@ class Engine:
         for question, sources in by_question.items():
             asked, seen = call, probe
             if question != call.query.text:
-                asked = replace(call, query=replace(call.query, parts=(TextPart(question),)))
+                # The instruction is relative to the parts that the question came with; who worded this one has read it.
+                asked = replace(call, query=replace(call.query, parts=(TextPart(question),), instruction=""))
                 seen = await self._prober.probe(asked.query, asked.caller, asked.watch)
             with call.watch.stage("retrieve"):
                 results, reports = await self._ask_sources(asked, seen, sources)

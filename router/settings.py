@@ -539,7 +539,8 @@ class LearningSettings(Concern):
     retention_days: float = Field(default=90.0, gt=0, le=36500)
     """Days after which a decision and its feedback are deleted, also while nothing new is logged."""
     log_questions: bool = False
-    """Keep the text of the question with its decision too. Needs `log_decisions`; the policy `knn` needs it."""
+    """Keep the text of the question, and its instruction below it, with its decision too. Needs `log_decisions`; the policy `knn` needs
+    it."""
 
 
 class LogSettings(Concern):

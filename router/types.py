@@ -109,11 +109,19 @@ class Query:
     parts: tuple[Part, ...]
     history: tuple[Turn, ...] = ()
     filter: Filter = NO_FILTER
+    instruction: str = ""
+    """What to look for relative to the parts ("the same from the back"). Names, words to search by, relations and times are those of `text`
+    only."""
 
     @property
     def text(self) -> str:
         """The words of all text parts."""
         return "\n".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+    @property
+    def wording(self) -> str:
+        """All that is said: the text, and the instruction below it."""
+        return "\n".join(filter(None, (self.text, self.instruction)))
 
     @property
     def has_pictures(self) -> bool:

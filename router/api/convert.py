@@ -73,6 +73,7 @@ def query_from_proto(message: pb.Query) -> Query:
         tuple(_part(part, f"query.parts[{number}]") for number, part in enumerate(message.parts)),
         tuple(Turn(_role(turn, f"query.history[{number}]"), turn.text) for number, turn in enumerate(message.history)),
         filter_from_proto(message.filter, "query.filter"),
+        message.instruction,
     )
 
 
@@ -83,6 +84,7 @@ def query_to_proto(query: Query) -> pb.Query:
             parts=[_part_to_proto(part) for part in query.parts],
             history=[pb.Turn(role=_ROLES[turn.role], text=turn.text) for turn in query.history],
             filter=filter_to_proto(query.filter) if query.filter else None,
+            instruction=query.instruction,
         )
 
 

@@ -124,6 +124,11 @@ class Query(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    INSTRUCTION_FIELD_NUMBER: _builtins.int
+    instruction: _builtins.str
+    """What to look for relative to the parts, such as "the same from the back". Models are told it, and it has a part in how pictures are
+    compared; no names, no words to search by and no times are taken from it. Only with parts; at most 8,000 characters.
+    """
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
         """The question's parts, at least one."""
@@ -142,10 +147,11 @@ class Query(_message.Message):
         parts: _abc.Iterable[Global___Part] | None = ...,
         history: _abc.Iterable[Global___Turn] | None = ...,
         filter: Global___Filter | None = ...,
+        instruction: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "history", b"history", "parts", b"parts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "history", b"history", "instruction", b"instruction", "parts", b"parts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

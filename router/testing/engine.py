@@ -26,7 +26,7 @@ from router.routing.shadow import Shadows
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.stores.vectors import PassageVectors
-from router.types import Caller, Citation, Evidence, Notice, Query, Retrieval, Route, RouteDecision, Span, Token
+from router.types import Caller, Citation, Evidence, Matrix, Notice, Query, Retrieval, Route, RouteDecision, Span, Token
 
 
 class BlindProber(Prober):
@@ -38,6 +38,9 @@ class BlindProber(Prober):
     async def probe(self, query: Query, caller: Caller, watch: Stopwatch) -> Probe:
         with watch.stage("embed"):
             return Probe(np.ones(1, np.float32), nearest=(), linked=(), is_recent=False)
+
+    async def said(self, query: Query) -> Matrix:
+        return np.ones((1, 1), np.float32)
 
 
 @dataclass

@@ -207,6 +207,38 @@ async def test_pictures_are_refused_as_not_there_yet() -> None:
         await engine.retrieve(Query((ImagePart(b"x", "image/png"),)), Options(), caller())
 
 
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        (Query((), instruction="only drawings"), "query.instruction"),
+        (Query(QUERY.parts, instruction=" \n"), "query.instruction"),
+        (Query(QUERY.parts, instruction="x" * 8001), "query.instruction"),
+        (Query((TextPart(" "),), instruction="only drawings"), "query.parts[0].text"),
+    ],
+)
+async def test_an_instruction_needs_content_and_has_a_bound(query: Query, field: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        await small_engine({"vector": ListRetriever(FOUND)}).retrieve(query, Options(), caller())
+    assert raised.value.field == field
+
+
+async def test_filters_see_every_vector_of_what_is_said_with_an_instruction() -> None:
+    class Noting:
+        vectors: list[object] = []  # noqa: RUF012
+
+        async def check(self, query, vector, caller) -> None:
+            self.vectors.append(vector)
+            if len(self.vectors) == 5:
+                raise QueryRefused("no", rule="meaning")
+
+    engine = small_engine({"vector": ListRetriever(FOUND)}, query_filters=[Noting()])
+    await engine.retrieve(QUERY, Options(), caller())
+    assert [vector is None for vector in Noting.vectors] == [True, False]
+    with pytest.raises(QueryRefused):
+        await engine.retrieve(replace(QUERY, instruction="only drawings"), Options(), caller())
+    assert [vector is None for vector in Noting.vectors] == [True, False, True, False, False]
+
+
 class Written:
     """The journal's lines of pictures."""
 

@@ -284,10 +284,15 @@ async def test_options_are_sent() -> None:
             "retrieve", QUESTION, "--source", "vector", "--limit", "1", "--fusion", "rrf", "--timeout", "9", *filters, "--json"
         )
         both = await run("retrieve", QUESTION, "--source", "vector", "--source", "web", "--json")
+        instructed = [await run(name, QUESTION, "--instruction", "only drawings", "--json") for name in ("ask", "retrieve", "route")]
+        alone = await run("retrieve", "--instruction", "only drawings")
     assert result.exit_code == 0, result.output
     assert [report["source"] for report in json.loads(result.stdout)["sources"]] == ["vector"]
     assert len(json.loads(both.stdout)["evidence"]) == 2
     conditions = {"year": 2024, "code": "2024", "draft": False, "ratio": 0.5, "day": "2024-05-01", "note": "a=b", "odd": "NaN"}
+    assert [told.exit_code for told in instructed] == [0, 0, 0]
+    assert [query.instruction for query in recording.queries] == ["", "", "only drawings", "only drawings"]
+    assert alone.exit_code == 2
     assert recording.queries[0].filter == Filter(must=tuple(Condition(name, equals=value) for name, value in conditions.items()))
 
 
