@@ -158,6 +158,7 @@ class _Assembly:
             reader=self._reader(),
             generator=self._generator(),
             thumbnails=self._picture_store,
+            regions=self._journal,
             settings=self._settings.retrieval,
             query_filters=await open_query_filters(self._settings.filters, self._embedder),
             output_filters=await open_output_filters(self._settings.filters, self._embedder),

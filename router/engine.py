@@ -6,7 +6,7 @@ Nothing here knows gRPC, Milvus or Bolt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -28,6 +28,7 @@ from router.retrieval.merge import merged_reports, merged_results
 from router.retrieval.pictures import told
 from router.retrieval.probe import Prober
 from router.retrieval.reading import Reader
+from router.retrieval.regions import marked
 from router.retrieval.run import run_source
 from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile, Unobserved
 from router.routing.budget import within_budget
@@ -52,6 +53,7 @@ from router.types import (
     ShadowDecision,
     SourceReport,
     TextPart,
+    TextRegion,
     Vector,
 )
 
@@ -122,6 +124,13 @@ class Thumbnails(Protocol):
         """Raises NotFound or StoreUnavailable."""
 
 
+class PictureRegions(Protocol):
+    """What is written in pictures (the journal)."""
+
+    async def picture_regions(self, tenant: str, chunk_ids: Collection[str]) -> Mapping[str, tuple[TextRegion, ...]]:
+        """By passage, in reading order. Raises StoreUnavailable."""
+
+
 class Engine:
     """One engine serves all calls; it keeps no state of a call but how long the sources took.
 
@@ -146,6 +155,7 @@ class Engine:
         experiment: Who decides in the chain's place for calls that bring a key.
         shadows: Decide beside the live policy, for the observer to know.
         thumbnails: Of the pictures among the evidence; None leaves them out.
+        regions: What is written in those pictures; None leaves it out.
     """
 
     def __init__(
@@ -171,6 +181,7 @@ class Engine:
         experiment: Experiment | None = None,
         shadows: Shadows | None = None,
         thumbnails: Thumbnails | None = None,
+        regions: PictureRegions | None = None,
     ) -> None:
         self.sources = {source.profile.name: source for source in sources}
         self.policies = policies
@@ -192,6 +203,7 @@ class Engine:
         self._experiment = experiment
         self._shadows = shadows or Shadows({})
         self._thumbnails = thumbnails
+        self._regions = regions
 
     async def probe(self, query: Query, caller: Caller) -> Probe:
         """The cheap look at the corpus only.
@@ -321,6 +333,9 @@ class Engine:
     async def _probe(self, call: _Call) -> Probe:
         probe = await self._prober.probe(call.query, call.caller, call.watch)
         await self._filter(call.query, probe.vector, call.caller)
+        if call.query.instruction and self._query_filters:
+            for vector in await self._prober.said(call.query):
+                await self._filter(call.query, vector, call.caller)
         return probe
 
     async def _filter(self, query: Query, vector: Vector | None, caller: Caller) -> None:
@@ -382,17 +397,20 @@ class Engine:
         )
 
     async def _illustrated(self, call: _Call, evidence: Sequence[Evidence]) -> tuple[Evidence, ...]:
-        """The evidence with thumbnails; a picture that was deleted a moment ago, or whose store is down, goes without."""
-        if self._thumbnails is None or not any(item.picture for item in evidence):
-            return tuple(evidence)
-        illustrated = []
-        for item in evidence:
-            if item.picture is not None:
+        """The evidence with thumbnails and with the lines that are written in its pictures; a picture that was deleted a moment ago, or
+        whose store is down, goes without.
+        """
+        tenant = call.caller.tenant
+        pictures = {item.id: item.picture for item in evidence if item.picture is not None}
+        if self._regions is not None and pictures:
+            with suppress(StoreUnavailable):
+                for key, regions in (await self._regions.picture_regions(tenant, pictures)).items():
+                    pictures[key] = replace(pictures[key], regions=marked(regions, call.query.text))
+        if self._thumbnails is not None:
+            for key, picture in pictures.items():
                 with suppress(NotFound, StoreUnavailable):
-                    thumbnail = await self._thumbnails.thumbnail(call.caller.tenant, item.picture.id)
-                    item = replace(item, picture=replace(item.picture, thumbnail=thumbnail))  # noqa: PLW2901
-            illustrated.append(item)
-        return tuple(illustrated)
+                    pictures[key] = replace(picture, thumbnail=await self._thumbnails.thumbnail(tenant, picture.id))
+        return tuple(replace(item, picture=pictures.get(item.id)) for item in evidence)
 
     async def _look_up(self, call: _Call, probe: Probe, lookups: Sequence[Lookup], found: _Findings) -> None:
         """Ask the sources, each question with its own probe, and add what they find."""
@@ -402,7 +420,8 @@ class Engine:
         for question, sources in by_question.items():
             asked, seen = call, probe
             if question != call.query.text:
-                asked = replace(call, query=replace(call.query, parts=(TextPart(question),)))
+                # The instruction is relative to the parts that the question came with; who worded this one has read it.
+                asked = replace(call, query=replace(call.query, parts=(TextPart(question),), instruction=""))
                 seen = await self._prober.probe(asked.query, asked.caller, asked.watch)
             with call.watch.stage("retrieve"):
                 results, reports = await self._ask_sources(asked, seen, sources)

@@ -7,7 +7,7 @@ import re
 # Tokens by which chat templates tell who speaks. A server that reads them inside a message would let a passage speak as the system.
 _TEMPLATE_TOKEN = re.compile(r"<(?=\||/?s>|(?:start|end)_of_turn>|</?SYS>)|\[(?=/?INST\])")
 # Our own tags, however they are written: `</evidence>`, `< / Evidence`, `<EVIDENCE number=...`.
-_OUR_TAG = re.compile(r"<(?=\s*/?\s*(?:evidence|question|conversation)\b)", re.IGNORECASE)
+_OUR_TAG = re.compile(r"<(?=\s*/?\s*(?:evidence|question|instruction|conversation)\b)", re.IGNORECASE)
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
 
 

@@ -20,6 +20,8 @@ def check_query(query: Query) -> None:
     Raises:
         InvalidInput: Names the field and the remedy.
     """
+    if query.instruction:
+        _check_instruction(query)
     if not query.parts:
         raise InvalidInput("the query has no parts: send at least one part, words or a picture", field="query.parts")
     if len(query.parts) > MAX_PARTS:
@@ -45,3 +47,13 @@ def check_query(query: Query) -> None:
                 f"the turn has {len(turn.text)} characters; at most {MAX_TURN_CHARS} are taken", field=f"query.history[{number}].text"
             )
     check_filter(query.filter, "query.filter")
+
+
+def _check_instruction(query: Query) -> None:
+    field = "query.instruction"
+    if not query.instruction.strip():
+        raise InvalidInput("the instruction is empty: leave it out", field=field)
+    if len(query.instruction) > MAX_TEXT_CHARS:
+        raise InvalidInput(f"the instruction has {len(query.instruction)} characters; at most {MAX_TEXT_CHARS} are taken", field=field)
+    if not query.parts:
+        raise InvalidInput("the instruction has nothing to refer to: send a part too, words or a picture", field=field)

@@ -285,7 +285,7 @@ class CorpusSettings(Concern):
     """Whether relations are read from the grammar of the sentences. They explain paths; the walk works without them."""
     openie: OpenIESettings = OpenIESettings()
     ocr: bool = False
-    """Whether the text in pictures and figures is read (extra `ocr`): about a second a picture."""
+    """Whether the text in pictures and figures is read, and kept with its place (extra `ocr`): about a second a picture."""
     max_figures: int = Field(default=128, ge=0, le=1000)
     """Pictures inside one PDF, DOCX or HTML document that are taken, the first ones; 0 takes none."""
     picture_labels: float | None = Field(default=0.9, gt=0, le=1)
@@ -540,7 +540,8 @@ class LearningSettings(Concern):
     retention_days: float = Field(default=90.0, gt=0, le=36500)
     """Days after which a decision and its feedback are deleted, also while nothing new is logged."""
     log_questions: bool = False
-    """Keep the text of the question with its decision too. Needs `log_decisions`; the policy `knn` needs it."""
+    """Keep the text of the question, and its instruction below it, with its decision too. Needs `log_decisions`; the policy `knn` needs
+    it."""
 
 
 class LogSettings(Concern):

@@ -109,11 +109,19 @@ class Query:
     parts: tuple[Part, ...]
     history: tuple[Turn, ...] = ()
     filter: Filter = NO_FILTER
+    instruction: str = ""
+    """What to look for relative to the parts ("the same from the back"). Names, words to search by, relations and times are those of `text`
+    only."""
 
     @property
     def text(self) -> str:
         """The words of all text parts."""
         return "\n".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+    @property
+    def wording(self) -> str:
+        """All that is said: the text, and the instruction below it."""
+        return "\n".join(filter(None, (self.text, self.instruction)))
 
     @property
     def has_pictures(self) -> bool:
@@ -166,6 +174,25 @@ MAX_NEAR_DUPLICATES = 16
 """Told of one picture; a placeholder may have thousands."""
 
 
+MAX_REGIONS = 256
+"""Lines of text that are kept with their place in one picture, the first in reading order. The words of a picture are not cut by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextRegion:
+    """A line of text that was read in a picture. Its box is in shares (0 to 1) of the picture as it is shown, turned as its file says."""
+
+    text: str
+    left: float
+    top: float
+    width: float
+    height: float
+    confidence: float
+    """Of the reader, 0 to 1."""
+    matches: bool = False
+    """Whether it shares a content word with the question; only in evidence."""
+
+
 @dataclass(frozen=True, slots=True)
 class PictureLabel:
     """The name of what a picture seems to show, with the probability that it is right."""
@@ -194,6 +221,8 @@ class Picture:
     MAX_NEAR_DUPLICATES; only in what is returned to a caller."""
     labels: tuple[PictureLabel, ...] = ()
     """Likeliest first; empty where the encoder has no names for what it sees, or is not sure enough."""
+    regions: tuple[TextRegion, ...] = ()
+    """What is written in it, in reading order, at most MAX_REGIONS; only in what goes into the journal and what is returned to a caller."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from router.types import (
     SourceReport,
     Span,
     TextPart,
+    TextRegion,
     Timings,
     Token,
     Turn,
@@ -72,6 +73,7 @@ def query_from_proto(message: pb.Query) -> Query:
         tuple(_part(part, f"query.parts[{number}]") for number, part in enumerate(message.parts)),
         tuple(Turn(_role(turn, f"query.history[{number}]"), turn.text) for number, turn in enumerate(message.history)),
         filter_from_proto(message.filter, "query.filter"),
+        message.instruction,
     )
 
 
@@ -82,6 +84,7 @@ def query_to_proto(query: Query) -> pb.Query:
             parts=[_part_to_proto(part) for part in query.parts],
             history=[pb.Turn(role=_ROLES[turn.role], text=turn.text) for turn in query.history],
             filter=filter_to_proto(query.filter) if query.filter else None,
+            instruction=query.instruction,
         )
 
 
@@ -318,7 +321,15 @@ def evidence_to_proto(evidence: Evidence) -> pb.Evidence:
 
 
 def picture_from_proto(message: pb.Picture) -> Picture:
-    return Picture(message.id, message.mime_type, message.width, message.height, message.thumbnail, tuple(message.near_duplicates))
+    return Picture(
+        message.id,
+        message.mime_type,
+        message.width,
+        message.height,
+        message.thumbnail,
+        tuple(message.near_duplicates),
+        regions=tuple(map(_region, message.regions)),
+    )
 
 
 def picture_to_proto(picture: Picture) -> pb.Picture:
@@ -329,6 +340,23 @@ def picture_to_proto(picture: Picture) -> pb.Picture:
         height=picture.height,
         thumbnail=picture.thumbnail,
         near_duplicates=picture.near_duplicates,
+        regions=map(_region_to_proto, picture.regions),
+    )
+
+
+def _region(message: pb.TextRegion) -> TextRegion:
+    return TextRegion(message.text, message.left, message.top, message.width, message.height, message.confidence, matches=message.matches)
+
+
+def _region_to_proto(region: TextRegion) -> pb.TextRegion:
+    return pb.TextRegion(
+        text=region.text,
+        left=region.left,
+        top=region.top,
+        width=region.width,
+        height=region.height,
+        confidence=region.confidence,
+        matches=region.matches,
     )
 
 

@@ -17,6 +17,7 @@ from router.cli.options import (
     Filters,
     Fusion,
     Images,
+    Instruction,
     Json,
     Key,
     Limit,
@@ -44,6 +45,7 @@ from router.types import Answer, AnswerEvent, Evidence, RouteDecision, Token
 def ask(
     question: Question = "",
     image: Images = None,
+    instruction: Instruction = "",
     save_images: SaveImages = None,
     thumbnails: Thumbnails = None,
     source: Sources = None,
@@ -62,7 +64,7 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Answer a question: the decision first, then the answer as it is written, then what it rests on."""
-    query = query_of(question, where, image)
+    query = query_of(question, where, image, instruction)
     with connected(target, api_key, tls, timeout, as_json) as client:
         if as_json:
             answer = client.answer(
@@ -138,6 +140,7 @@ def _show_grounds(answer: Answer, thumbnails: bool | None) -> None:
 def route(
     question: Question = "",
     image: Images = None,
+    instruction: Instruction = "",
     every: Annotated[bool, typer.Option("--all", help="Show what every policy decides.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show what the policy looked at and expected.")] = False,
     policy: Policy = "",
@@ -151,7 +154,7 @@ def route(
     """Show where the answer would be looked for; nothing is retrieved."""
     if every and policy:
         raise typer.BadParameter("--all asks every policy; leave --policy out", param_hint="--policy")
-    query = query_of(question, where, image)
+    query = query_of(question, where, image, instruction)
     with connected(target, api_key, tls, timeout, as_json) as client:
         if every:
             decision, alternatives, notices = client.route_all(query)
@@ -169,6 +172,7 @@ def route(
 def retrieve(
     question: Question = "",
     image: Images = None,
+    instruction: Instruction = "",
     save_images: SaveImages = None,
     thumbnails: Thumbnails = None,
     source: Sources = None,
@@ -187,7 +191,7 @@ def retrieve(
     as_json: Json = False,
 ) -> None:
     """Show the evidence for a question, fused and best first, without an answer."""
-    query = query_of(question, where, image)
+    query = query_of(question, where, image, instruction)
     with connected(target, api_key, tls, timeout, as_json) as client:
         retrieval = client.retrieve(
             query,

@@ -164,6 +164,7 @@ def _picture(picture: Picture) -> Document:
         "width": picture.width,
         "height": picture.height,
         **({"near_duplicates": list(picture.near_duplicates)} if picture.near_duplicates else {}),
+        **({"regions": [asdict(region) for region in picture.regions]} if picture.regions else {}),
     }
 
 

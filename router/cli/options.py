@@ -32,6 +32,15 @@ Images = Annotated[
     list[Path] | None,
     typer.Option("--image", metavar="FILE", exists=True, dir_okay=False, help="A picture that belongs to the question; repeatable."),
 ]
+Instruction = Annotated[
+    str,
+    typer.Option(
+        "--instruction",
+        metavar="TEXT",
+        help='What to look for relative to the question and its pictures, such as "the same from the back". No names or words to search by '
+        "are taken from it.",
+    ),
+]
 SaveImages = Annotated[
     Path | None, typer.Option("--save-images", metavar="DIR", file_okay=False, help="Save the pictures among the evidence in this folder.")
 ]
@@ -85,13 +94,13 @@ def connected(target: str, api_key: str | None, tls: bool, timeout_s: float, as_
         yield client
 
 
-def query_of(question: str, filters: Sequence[str] | None, images: Sequence[Path] | None = None) -> Query:
+def query_of(question: str, filters: Sequence[str] | None, images: Sequence[Path] | None = None, instruction: str = "") -> Query:
     if not question and not images:
         raise typer.BadParameter("ask a question, or give a picture by --image", param_hint="QUESTION")
     words = (TextPart(question),) if question else ()
     # The service tells the type from the bytes.
     pictures = tuple(ImagePart(image.read_bytes(), "") for image in images or ())
-    return Query((*words, *pictures), filter=Filter(must=tuple(map(_condition, filters or ()))))
+    return Query((*words, *pictures), filter=Filter(must=tuple(map(_condition, filters or ()))), instruction=instruction)
 
 
 def overrides_of(assignments: Sequence[str] | None) -> dict[str, str]:

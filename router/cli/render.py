@@ -16,6 +16,8 @@ from router.types import Citation, CorrectiveTurn, Evidence, EvidenceKind, Notic
 
 # Documents and web pages are not ours: their control characters could drive the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+MATCHING_LINES = 5
+"""Lines of a picture that are shown; `--json` has all."""
 _AFTER_SPACE = re.compile(r"(?<=\s)")
 
 
@@ -127,6 +129,7 @@ def show_evidence(
         if item.shares:
             lines.append(Text("score from: " + ", ".join(f"{name} {share:.0%}" for name, share in item.shares.items()), style="dim"))
         lines += [Text(f"path: {path}", style="dim") for path in _paths(item)]
+        lines += [Text(f"reads {line}", style="dim") for line in _matching_lines(item)]
         if with_text:
             lines.append(Text(printable(item.text)))
         table.add_row(Text(f"[{number}]"), Text("\n").join(lines))
@@ -169,6 +172,14 @@ def _pictured(item: Evidence) -> tuple[str, ...]:
     count = len(item.picture.near_duplicates)
     copies = f", +{count} {'copy' if count == 1 else 'copies'}" if count else ""
     return f"{kind}, {item.picture.width} x {item.picture.height}{copies}", printable(" > ".join(item.headings))
+
+
+def _matching_lines(item: Evidence) -> list[str]:
+    """What is written in a picture and shares words with the question; the first few such lines."""
+    regions = item.picture.regions if item.picture is not None else ()
+    matching = [f'"{printable(region.text)}"' for region in regions if region.matches]
+    more = [f"{len(matching) - MATCHING_LINES} more such lines"] if len(matching) > MATCHING_LINES else []
+    return matching[:MATCHING_LINES] + more
 
 
 def _members(item: Evidence) -> str:

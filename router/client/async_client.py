@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 
 import grpc
@@ -39,6 +40,8 @@ from router.types import Answer, AnswerEvent, Feedback, LoggedDecision, Notice, 
 
 class AsyncRouterClient:
     """Asks a running service. Use it as `async with AsyncRouterClient(...) as client`.
+
+    Questions take an `instruction`: what to look for relative to their words and pictures; it counts in place of the query's own.
 
     Every method raises the RouterError that the service raised (class, reason, field, `retry_after_s`; the request id is a note),
     and Unavailable with the reason `SERVICE_UNREACHABLE` when there is no service.
@@ -81,18 +84,18 @@ class AsyncRouterClient:
 
     # --- questions --------------------------------------------------------------------------------------------------
 
-    async def route(self, query: str | Query, *, policy: str = "", timeout_s: float | None = None) -> RouteDecision:
+    async def route(self, query: str | Query, *, instruction: str = "", policy: str = "", timeout_s: float | None = None) -> RouteDecision:
         """Where the answer would be looked for; nothing is retrieved."""
-        request = router_service_pb2.RouteRequest(query=_query(query), policy=policy)
+        request = router_service_pb2.RouteRequest(query=_query(query, instruction), policy=policy)
         with typed_errors(self._target):
             reply = await self._router.Route(request, timeout=self._within(timeout_s), metadata=self._metadata)
         return decision_from_proto(reply.decision)
 
     async def route_all(
-        self, query: str | Query, *, timeout_s: float | None = None
+        self, query: str | Query, *, instruction: str = "", timeout_s: float | None = None
     ) -> tuple[RouteDecision, tuple[RouteDecision, ...], tuple[Notice, ...]]:
         """The decision of the configured chain, that of every policy, and who could not decide."""
-        request = router_service_pb2.RouteRequest(query=_query(query), all_policies=True)
+        request = router_service_pb2.RouteRequest(query=_query(query, instruction), all_policies=True)
         with typed_errors(self._target):
             reply = await self._router.Route(request, timeout=self._within(timeout_s), metadata=self._metadata)
         alternatives = tuple(map(decision_from_proto, reply.alternatives))
@@ -102,6 +105,7 @@ class AsyncRouterClient:
         self,
         query: str | Query,
         *,
+        instruction: str = "",
         sources: Sequence[str] = (),
         policy: str = "",
         limit: int = 0,
@@ -116,7 +120,8 @@ class AsyncRouterClient:
         to learn from; `experiment_key` names whom an experiment of the service assigns to one of its arms.
         """
         request = router_service_pb2.RetrieveRequest(
-            query=_query(query), options=_options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms, experiment_key)
+            query=_query(query, instruction),
+            options=_options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms, experiment_key),
         )
         with typed_errors(self._target):
             reply = await self._router.Retrieve(request, timeout=self._within(timeout_s), metadata=self._metadata)
@@ -126,6 +131,7 @@ class AsyncRouterClient:
         self,
         query: str | Query,
         *,
+        instruction: str = "",
         sources: Sequence[str] = (),
         policy: str = "",
         limit: int = 0,
@@ -138,7 +144,7 @@ class AsyncRouterClient:
     ) -> Answer:
         """The answer with its citations and all that it rests on."""
         options = _options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms, experiment_key)
-        request = router_service_pb2.AnswerRequest(query=_query(query), options=options)
+        request = router_service_pb2.AnswerRequest(query=_query(query, instruction), options=options)
         with typed_errors(self._target):
             reply = await self._router.Answer(request, timeout=self._within(timeout_s), metadata=self._metadata)
         return answer_from_proto(reply.answer, reply.request_id)
@@ -147,6 +153,7 @@ class AsyncRouterClient:
         self,
         query: str | Query,
         *,
+        instruction: str = "",
         sources: Sequence[str] = (),
         policy: str = "",
         limit: int = 0,
@@ -159,7 +166,8 @@ class AsyncRouterClient:
     ) -> AsyncIterator[AnswerEvent]:
         """The decision, the evidence, tokens with citations and notices, then the whole answer. Leaving early cancels the call."""
         request = router_service_pb2.StreamAnswerRequest(
-            query=_query(query), options=_options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms, experiment_key)
+            query=_query(query, instruction),
+            options=_options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms, experiment_key),
         )
         decision: RouteDecision | None = None
         call = self._router.StreamAnswer(request, timeout=self._within(timeout_s), metadata=self._metadata)
@@ -305,8 +313,9 @@ class AsyncRouterClient:
         return self._timeout_s if timeout_s is None else timeout_s
 
 
-def _query(query: str | Query) -> types_pb2.Query:
-    return query_to_proto(Query((TextPart(query),)) if isinstance(query, str) else query)
+def _query(query: str | Query, instruction: str) -> types_pb2.Query:
+    asked = Query((TextPart(query),)) if isinstance(query, str) else query
+    return query_to_proto(replace(asked, instruction=instruction) if instruction else asked)
 
 
 def _options(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 
 import grpc
@@ -40,6 +41,8 @@ from router.types import Answer, AnswerEvent, Feedback, LoggedDecision, Notice, 
 
 class RouterClient:
     """Asks a running service. Use it as `with RouterClient(...) as client`.
+
+    Questions take an `instruction`: what to look for relative to their words and pictures; it counts in place of the query's own.
 
     Every method raises the RouterError that the service raised (class, reason, field, `retry_after_s`; the request id is a note),
     and Unavailable with the reason `SERVICE_UNREACHABLE` when there is no service.
@@ -82,18 +85,18 @@ class RouterClient:
 
     # --- questions --------------------------------------------------------------------------------------------------
 
-    def route(self, query: str | Query, *, policy: str = "", timeout_s: float | None = None) -> RouteDecision:
+    def route(self, query: str | Query, *, instruction: str = "", policy: str = "", timeout_s: float | None = None) -> RouteDecision:
         """Where the answer would be looked for; nothing is retrieved."""
-        request = router_service_pb2.RouteRequest(query=_query(query), policy=policy)
+        request = router_service_pb2.RouteRequest(query=_query(query, instruction), policy=policy)
         with typed_errors(self._target):
             reply = self._router.Route(request, timeout=self._within(timeout_s), metadata=self._metadata)
         return decision_from_proto(reply.decision)
 
     def route_all(
-        self, query: str | Query, *, timeout_s: float | None = None
+        self, query: str | Query, *, instruction: str = "", timeout_s: float | None = None
     ) -> tuple[RouteDecision, tuple[RouteDecision, ...], tuple[Notice, ...]]:
         """The decision of the configured chain, that of every policy, and who could not decide."""
-        request = router_service_pb2.RouteRequest(query=_query(query), all_policies=True)
+        request = router_service_pb2.RouteRequest(query=_query(query, instruction), all_policies=True)
         with typed_errors(self._target):
             reply = self._router.Route(request, timeout=self._within(timeout_s), metadata=self._metadata)
         alternatives = tuple(map(decision_from_proto, reply.alternatives))
@@ -103,6 +106,7 @@ class RouterClient:
         self,
         query: str | Query,
         *,
+        instruction: str = "",
         sources: Sequence[str] = (),
         policy: str = "",
         limit: int = 0,
@@ -117,7 +121,8 @@ class RouterClient:
         to learn from; `experiment_key` names whom an experiment of the service assigns to one of its arms.
         """
         request = router_service_pb2.RetrieveRequest(
-            query=_query(query), options=_options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms, experiment_key)
+            query=_query(query, instruction),
+            options=_options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms, experiment_key),
         )
         with typed_errors(self._target):
             reply = self._router.Retrieve(request, timeout=self._within(timeout_s), metadata=self._metadata)
@@ -127,6 +132,7 @@ class RouterClient:
         self,
         query: str | Query,
         *,
+        instruction: str = "",
         sources: Sequence[str] = (),
         policy: str = "",
         limit: int = 0,
@@ -139,7 +145,7 @@ class RouterClient:
     ) -> Answer:
         """The answer with its citations and all that it rests on."""
         options = _options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms, experiment_key)
-        request = router_service_pb2.AnswerRequest(query=_query(query), options=options)
+        request = router_service_pb2.AnswerRequest(query=_query(query, instruction), options=options)
         with typed_errors(self._target):
             reply = self._router.Answer(request, timeout=self._within(timeout_s), metadata=self._metadata)
         return answer_from_proto(reply.answer, reply.request_id)
@@ -148,6 +154,7 @@ class RouterClient:
         self,
         query: str | Query,
         *,
+        instruction: str = "",
         sources: Sequence[str] = (),
         policy: str = "",
         limit: int = 0,
@@ -160,7 +167,8 @@ class RouterClient:
     ) -> Iterator[AnswerEvent]:
         """The decision, the evidence, tokens with citations and notices, then the whole answer. Leaving early cancels the call."""
         request = router_service_pb2.StreamAnswerRequest(
-            query=_query(query), options=_options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms, experiment_key)
+            query=_query(query, instruction),
+            options=_options(sources, policy, limit, fusion, no_log, max_cost, max_latency_ms, experiment_key),
         )
         decision: RouteDecision | None = None
         call = self._router.StreamAnswer(request, timeout=self._within(timeout_s), metadata=self._metadata)
@@ -302,8 +310,9 @@ class RouterClient:
         return self._timeout_s if timeout_s is None else timeout_s
 
 
-def _query(query: str | Query) -> types_pb2.Query:
-    return query_to_proto(Query((TextPart(query),)) if isinstance(query, str) else query)
+def _query(query: str | Query, instruction: str) -> types_pb2.Query:
+    asked = Query((TextPart(query),)) if isinstance(query, str) else query
+    return query_to_proto(replace(asked, instruction=instruction) if instruction else asked)
 
 
 def _options(

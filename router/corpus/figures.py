@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from router.corpus.picture_file import still, written_in
+from router.corpus.picture_file import still, with_regions, words_of_regions, written_in
 from router.corpus.text import Figure, FoundFigure, LoadedDocument, rejected
 from router.errors import DocumentRejected
 from router.types import Span
@@ -59,8 +59,9 @@ def _taken(figure: FoundFigure, content: bytes, max_pixels: int, seen: set[str],
     seen.add(digest)
     picture = still(content, max_pixels)
     check_size(picture.width, picture.height, max_pixels)
-    words = [figure.alt, written_in(content) if ocr else ""]
-    return Figure(content, picture, figure.place, "\n".join(dict.fromkeys(filter(None, words))), figure.page)
+    regions = written_in(content) if ocr else ()
+    words = [figure.alt, words_of_regions(regions)]
+    return Figure(content, with_regions(picture, regions), figure.place, "\n".join(dict.fromkeys(filter(None, words))), figure.page)
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

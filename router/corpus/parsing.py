@@ -25,11 +25,11 @@ from typing import Any, BinaryIO
 from router.corpus.figures import MAX_FIGURE_BYTES, taken
 from router.corpus.frames import MAX_FRAMES
 from router.corpus.load import Format, format_of, load
-from router.corpus.picture_file import written_in
+from router.corpus.picture_file import with_regions, words_of_regions, written_in
 from router.corpus.text import Figure, Heading, LoadedDocument, LoadedPicture, rejected
 from router.errors import DocumentRejected, MissingExtra
 from router.models.pictures import MAX_PIXELS
-from router.types import Span
+from router.types import Span, TextRegion
 
 PARSE_TIMEOUT_S = 180
 """A long book as PDF takes a minute on a busy machine."""
@@ -183,8 +183,11 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
 
 def _document(content: bytes, request: dict[str, Any]) -> LoadedDocument:
     document = load(content, format_of("", request["mime_type"]), request["limit"])
-    is_still = document.picture is not None and document.picture.mime_type.startswith("image/") and not document.figures
-    return replace(document, text=written_in(content)) if is_still and request["ocr"] else document
+    picture = document.picture
+    if picture is None or not picture.mime_type.startswith("image/") or document.figures or not request["ocr"]:
+        return document
+    regions = written_in(content)
+    return replace(document, text=words_of_regions(regions), picture=with_regions(picture, regions))
 
 
 def _send_document(replies: BinaryIO, document: LoadedDocument, request: dict[str, Any]) -> None:
@@ -206,7 +209,8 @@ def _figures(document: LoadedDocument, request: dict[str, Any], left_out: Counte
     if not document.figures:
         yield from taken(document.found, request["max_figures"], request["max_pixels"], left_out, ocr=request["ocr"])
     for frame in document.figures:
-        yield replace(frame, words=written_in(frame.content)) if request["ocr"] else frame
+        regions = written_in(frame.content) if request["ocr"] else ()
+        yield replace(frame, words=words_of_regions(regions), picture=with_regions(frame.picture, regions))
 
 
 def _send(replies: BinaryIO, head: dict[str, Any], content: bytes = b"") -> None:
@@ -225,7 +229,8 @@ def _told(picture: LoadedPicture) -> dict[str, Any]:
 
 
 def _picture(told: dict[str, Any]) -> LoadedPicture:
-    return LoadedPicture(**{**told, "thumbnail": base64.b64decode(told["thumbnail"])})
+    regions = tuple(TextRegion(**region) for region in told["regions"])
+    return LoadedPicture(**{**told, "thumbnail": base64.b64decode(told["thumbnail"]), "regions": regions})
 
 
 def main() -> None:

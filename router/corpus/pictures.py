@@ -121,7 +121,9 @@ class CorpusPictures:
         files = [(figure.content, figure.picture) for figure in loaded.figures]
         if loaded.picture is not None and not files:
             files = [(content, loaded.picture)]
-        pictures = tuple(Picture(hashlib.sha256(file).hexdigest(), seen.mime_type, seen.width, seen.height) for file, seen in files)
+        pictures = tuple(
+            Picture(hashlib.sha256(file).hexdigest(), seen.mime_type, seen.width, seen.height, regions=seen.regions) for file, seen in files
+        )
         taken = [(tenant, picture.id) for picture in pictures]
         self._taking.update(taken)
         try:

@@ -50,6 +50,8 @@ TAKEN_AT_ONCE = 8
 """Uploads of one stream that are read and put into the journal at the same time; their bytes are in memory."""
 UNFINISHED_AT_ONCE = 256
 """Durable documents of one stream that wait for the indexer; then the stream is read no further."""
+OCR_VERSION = "regions 1"
+"""Of what is kept of the text in pictures; another one reads them again when they come again."""
 _COLLECTION: TypeAdapter[str] = TypeAdapter(Name)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 NOTHING_MISSING: Mapping[str, Mapping[str, int]] = {}
@@ -220,7 +222,7 @@ class Corpus:
         if self._extractor is not None:
             parts.append(self._extractor.name)
         if form.is_picture or form.has_figures:
-            parts += [self._pictures.version(form.mime_type), self._settings.ocr, self._pictures.sure]
+            parts += [self._pictures.version(form.mime_type), self._settings.ocr and OCR_VERSION, self._pictures.sure]
         if form.has_figures:
             parts.append(self._settings.max_figures)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,7 @@ import charset_normalizer
 
 from router.corpus.base import Triple
 from router.errors import DocumentRejected
-from router.types import Span
+from router.types import Span, TextRegion
 
 BETWEEN_CELLS = " | "
 """Between the cells of a table's row in the stored text."""
@@ -38,6 +38,8 @@ class LoadedPicture:
     width: int
     height: int
     thumbnail: bytes
+    regions: tuple[TextRegion, ...] = ()
+    """Lines of text that were read in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,10 @@ def parsed(reply: str) -> list[str]:
 
 
 def _messages(state: State) -> Sequence[Message]:
-    told = {"question": inert(state.query.text), "passages": [_shown(item) for item in state.evidence[:MAX_SHOWN]]}
+    told: dict[str, Any] = {"question": inert(state.query.text)}
+    if state.query.instruction:
+        told["instruction"] = inert(state.query.instruction)
+    told["passages"] = [_shown(item) for item in state.evidence[:MAX_SHOWN]]
     return Message("system", _INSTRUCTIONS), Message("user", json.dumps(told, ensure_ascii=False))
 
 

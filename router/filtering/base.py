@@ -13,11 +13,12 @@ class QueryFilter(Protocol):
         """Let the question pass, or refuse it.
 
         Called with the question and its history as they came, before anything reads them; again when the question was made standalone;
-        and once more when it is embedded, before it is routed.
+        and once more when it is embedded, before it is routed: with an instruction for each embedding of what is said (the text, the
+        instruction, both together).
 
         Args:
             query: The question; on the last call the standalone one.
-            vector: Its one embedding, on the last call only; None before.
+            vector: An embedding of it, on the last calls only; None before.
             caller: Who asks.
 
         Raises:

@@ -31,11 +31,12 @@ class _Rule:
 class RefusalRules:
     """The first rule that a question breaks refuses it.
 
-    * Patterns look at the question, at every turn of its history (the caller writes all of it, whatever role he gives it) and at the
-      standalone question. Compatibility forms, invisible characters and runs of white space are undone before.
-    * Examples look at the embedding that the question gets anyway. Refused is what is as like the rule's examples as its threshold says
-      (the mean of the cosines to the nearest one and to the middle of all: the nearest alone follows names and topics that happen to
-      stand in it), and nearer to one of them, by the margin, than to every allowed example.
+    * Patterns look at the question, at its instruction, at both together, at every turn of its history (the caller writes all of it,
+      whatever role he gives it) and at the standalone question. Compatibility forms, invisible characters and runs of white space are
+      undone before.
+    * Examples look at the embedding that the question gets anyway, and at those of what is said with an instruction. Refused is what is as
+      like the rule's examples as its threshold says (the mean of the cosines to the nearest one and to the middle of all: the nearest
+      alone follows names and topics that happen to stand in it), and nearer to one of them, by the margin, than to every allowed example.
     """
 
     def __init__(self, rules: Iterable[tuple[RefuseRule, Matrix]], allowed: Matrix, margin: float) -> None:
@@ -53,7 +54,8 @@ class RefusalRules:
         """Raises QueryRefused."""
         if vector is None:
             # In a thread: a history may have two million characters.
-            await asyncio.to_thread(self._check_words, [query.text, *(turn.text for turn in query.history)])
+            said = dict.fromkeys((query.text, query.instruction, query.wording))
+            await asyncio.to_thread(self._check_words, [*said, *(turn.text for turn in query.history)])
         else:
             self._check_meaning(vector)
 

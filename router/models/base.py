@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, runtime_checkable
 
 from router.types import Matrix, PictureLabel, Pixels, Sound, Span
 
@@ -47,6 +47,23 @@ class Encoder(Protocol[Thing_contra]):
         """
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class InstructedEncoder(Encoder[Thing_contra], Protocol):
+    """An Embedder or another Encoder whose model can be told what to look for in what it embeds."""
+
+    @property
+    def takes_instructions(self) -> bool:
+        """Whether the loaded model does."""
+
+    async def embed_instructed(self, items: Sequence[Thing_contra], instruction: str, /) -> Matrix:
+        """As `embed`, of queries with an instruction. Raises as `embed`."""
+
+
+def instructed(encoder: object) -> TypeGuard[InstructedEncoder[Any]]:
+    """Whether an encoder can be told what to look for."""
+    return isinstance(encoder, InstructedEncoder) and encoder.takes_instructions
 
 
 PictureEmbedder: TypeAlias = Encoder[Pixels]

@@ -13,6 +13,7 @@ from PIL import Image
 from router.errors import ConfigurationError, MissingExtra
 from router.models import weights
 from router.models.batching import MicroBatcher
+from router.models.instructions import encoded, prompt_of, takes_instructions, takes_messages
 from router.models.spaces import Composition, EmbeddingSpace
 from router.settings import PictureSettings
 from router.types import Matrix, Pixels, Vector
@@ -28,26 +29,34 @@ Item = TypeVar("Item", str, Pixels)
 class ClipSide(Generic[Item]):
     """The text or the picture side of a model: an Embedder or a PictureEmbedder."""
 
-    def __init__(self, name: str, dimension: int, model: SentenceTransformer, settings: PictureSettings) -> None:
+    def __init__(
+        self, name: str, dimension: int, model: SentenceTransformer, settings: PictureSettings, *, takes_instructions: bool
+    ) -> None:
         self.name = name
         self.dimension = dimension
+        self.takes_instructions = takes_instructions
         self._model = model
-        self._batcher: MicroBatcher[Item, Vector] = MicroBatcher(
+        self._batcher: MicroBatcher[tuple[Item, str | None], Vector] = MicroBatcher(
             name, self._forward, lambda _: 1, max_batch_tokens=settings.max_batch, max_queue=settings.max_queue
         )
 
     async def embed(self, items: Sequence[Item]) -> Matrix:
+        return await self._embed(items, None)
+
+    async def embed_instructed(self, items: Sequence[Item], instruction: str, /) -> Matrix:
+        return await self._embed(items, prompt_of(self._model, instruction))
+
+    async def _embed(self, items: Sequence[Item], prompt: str | None) -> Matrix:
         if not items:
             return np.empty((0, self.dimension), np.float32)
-        return np.stack(await self._batcher.submit(items))
+        return np.stack(await self._batcher.submit([(item, prompt) for item in items]))
 
     async def aclose(self) -> None:
         await self._batcher.aclose()
 
-    def _forward(self, batch: Sequence[Item]) -> list[Vector]:
-        inputs = [item if isinstance(item, str) else Image.fromarray(item) for item in batch]
-        matrix = self._model.encode(inputs, batch_size=len(inputs), normalize_embeddings=True, show_progress_bar=False)
-        return list(np.asarray(matrix, np.float32))
+    def _forward(self, batch: Sequence[tuple[Item, str | None]]) -> list[Vector]:
+        items, prompts = zip(*batch, strict=True)
+        return encoded(self._model, items, prompts, lambda item: item if isinstance(item, str) else Image.fromarray(item))
 
 
 async def open_clip(settings: PictureSettings, cache_dir: Path) -> EmbeddingSpace:
@@ -66,8 +75,8 @@ async def open_clip(settings: PictureSettings, cache_dir: Path) -> EmbeddingSpac
     probe = await asyncio.to_thread(model.encode, ["warm up"], show_progress_bar=False)
     dimension = int(probe.shape[1])
     # Each side has a queue and a thread of its own: a question does not wait behind pictures of an ingest.
-    text: ClipSide[str] = ClipSide(name, dimension, model, settings)
-    pictures: ClipSide[Pixels] = ClipSide(name, dimension, model, settings)
+    text: ClipSide[str] = ClipSide(name, dimension, model, settings, takes_instructions=takes_instructions(model))
+    pictures: ClipSide[Pixels] = ClipSide(name, dimension, model, settings, takes_instructions=takes_messages(model))
     return EmbeddingSpace(name, digest[:12], dimension, text, pictures, COMPOSITION, owns_text=True)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from router.errors import ConfigurationError, MissingExtra
 from router.models import weights
 from router.models.batching import MicroBatcher
+from router.models.instructions import encoded, prompt_of, takes_instructions
 from router.settings import EmbeddingSettings
 from router.types import Matrix, Vector
 
@@ -28,9 +29,10 @@ class SentenceTransformerEmbedder:
     def __init__(self, name: str, dimension: int, model: SentenceTransformer, settings: EmbeddingSettings) -> None:
         self.name = name
         self.dimension = dimension
+        self.takes_instructions = takes_instructions(model)
         self._model = model
         self._max_tokens = settings.max_tokens
-        self._batcher: MicroBatcher[tuple[str, int], Vector] = MicroBatcher(
+        self._batcher: MicroBatcher[tuple[str, int, str | None], Vector] = MicroBatcher(
             name, self._forward, lambda item: item[1], max_batch_tokens=settings.max_batch_tokens, max_queue=settings.max_queue
         )
 
@@ -52,21 +54,27 @@ class SentenceTransformerEmbedder:
         return cls(name, dimension, model, settings)
 
     async def embed(self, texts: Sequence[str]) -> Matrix:
+        return await self._embed(texts, None)
+
+    async def embed_instructed(self, texts: Sequence[str], instruction: str, /) -> Matrix:
+        return await self._embed(texts, prompt_of(self._model, instruction))
+
+    async def _embed(self, texts: Sequence[str], prompt: str | None) -> Matrix:
         if not texts:
             return np.empty((0, self.dimension), np.float32)
-        return np.stack(await self._batcher.submit(await asyncio.to_thread(self._with_lengths, texts)))
+        return np.stack(await self._batcher.submit(await asyncio.to_thread(self._with_lengths, texts, prompt)))
 
     async def aclose(self) -> None:
         await self._batcher.aclose()
 
-    def _with_lengths(self, texts: Sequence[str]) -> list[tuple[str, int]]:
-        tokenized = self._model.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-        return [(text, min(len(ids) + SPECIAL_TOKENS, self._max_tokens)) for text, ids in zip(texts, tokenized, strict=True)]
+    def _with_lengths(self, texts: Sequence[str], prompt: str | None) -> list[tuple[str, int, str | None]]:
+        whole = [f"{prompt or ''}{text}" for text in texts]
+        tokenized = self._model.tokenizer(whole, add_special_tokens=False, verbose=False)["input_ids"]
+        return [(text, min(len(ids) + SPECIAL_TOKENS, self._max_tokens), prompt) for text, ids in zip(texts, tokenized, strict=True)]
 
-    def _forward(self, batch: Sequence[tuple[str, int]]) -> list[Vector]:
-        texts = [text for text, _ in batch]
-        matrix = self._model.encode(texts, batch_size=len(texts), normalize_embeddings=True, show_progress_bar=False)
-        return list(np.asarray(matrix, np.float32))
+    def _forward(self, batch: Sequence[tuple[str, int, str | None]]) -> list[Vector]:
+        texts, _, prompts = zip(*batch, strict=True)
+        return encoded(self._model, texts, prompts, str)
 
 
 def _load(settings: EmbeddingSettings, cache_dir: Path) -> tuple[str, SentenceTransformer]:

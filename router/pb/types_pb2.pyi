@@ -124,6 +124,11 @@ class Query(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    INSTRUCTION_FIELD_NUMBER: _builtins.int
+    instruction: _builtins.str
+    """What to look for relative to the parts, such as "the same from the back". Models are told it, and it has a part in how pictures are
+    compared; no names, no words to search by and no times are taken from it. Only with parts; at most 8,000 characters.
+    """
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
         """The question's parts, at least one."""
@@ -142,10 +147,11 @@ class Query(_message.Message):
         parts: _abc.Iterable[Global___Part] | None = ...,
         history: _abc.Iterable[Global___Turn] | None = ...,
         filter: Global___Filter | None = ...,
+        instruction: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "history", b"history", "parts", b"parts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "history", b"history", "instruction", b"instruction", "parts", b"parts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -749,6 +755,7 @@ class Picture(_message.Message):
     HEIGHT_FIELD_NUMBER: _builtins.int
     THUMBNAIL_FIELD_NUMBER: _builtins.int
     NEAR_DUPLICATES_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identity within the tenant: the sha256 of its file."""
     mime_type: _builtins.str
@@ -763,6 +770,10 @@ class Picture(_message.Message):
     def near_duplicates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of other pictures of the tenant that show the same in another size, format or light, the likest first; at most 16."""
 
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextRegion]:
+        """What is written in it, where that was read (`corpus.ocr`), in reading order; at most 256 lines."""
+
     def __init__(
         self,
         *,
@@ -772,14 +783,61 @@ class Picture(_message.Message):
         height: _builtins.int = ...,
         thumbnail: _builtins.bytes = ...,
         near_duplicates: _abc.Iterable[_builtins.str] | None = ...,
+        regions: _abc.Iterable[Global___TextRegion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "id", b"id", "mime_type", b"mime_type", "near_duplicates", b"near_duplicates", "thumbnail", b"thumbnail", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "id", b"id", "mime_type", b"mime_type", "near_duplicates", b"near_duplicates", "regions", b"regions", "thumbnail", b"thumbnail", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Picture: _TypeAlias = Picture  # noqa: Y015
+
+@_typing.final
+class TextRegion(_message.Message):
+    """A line of text in a picture. Its box is in shares (0 to 1) of the picture as it is shown, turned as its file says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    TOP_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    MATCHES_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """What was read."""
+    left: _builtins.float
+    """Left edge of the box."""
+    top: _builtins.float
+    """Upper edge of the box."""
+    width: _builtins.float
+    """Width of the box."""
+    height: _builtins.float
+    """Height of the box."""
+    confidence: _builtins.float
+    """How sure the reader is, 0 to 1."""
+    matches: _builtins.bool
+    """Whether the line shares a content word with the question; in evidence only."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        left: _builtins.float = ...,
+        top: _builtins.float = ...,
+        width: _builtins.float = ...,
+        height: _builtins.float = ...,
+        confidence: _builtins.float = ...,
+        matches: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "height", b"height", "left", b"left", "matches", b"matches", "text", b"text", "top", b"top", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextRegion: _TypeAlias = TextRegion  # noqa: Y015
 
 @_typing.final
 class Evidence(_message.Message):

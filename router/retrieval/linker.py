@@ -25,7 +25,7 @@ MAX_NAMES = 50_000
 """A graph with more names is searched word for word only: comparing a spelling with each takes a millisecond per 10,000."""
 _CAPITALISED = re.compile(r"[A-Z][\w'’&-]*(?:[ ](?:(?:of|the|and|de|la|for|in|on|to|van|von|der)[ ])*[A-Z0-9][\w'’&-]*)*")
 _LEAST_LETTERS = 5
-_FUNCTION_WORDS = frozenset({*STOPWORDS_EN, "what", "when", "where", "which", "who", "whom", "whose", "why", "how", "name", "does", "did"})
+FUNCTION_WORDS = frozenset({*STOPWORDS_EN, "what", "when", "where", "which", "who", "whom", "whose", "why", "how", "name", "does", "did"})
 
 
 def without_names(text: str, linked: Sequence[LinkedName]) -> str:
@@ -114,7 +114,7 @@ def _with_standing(name: LinkedName, snapshot: GraphSnapshot) -> LinkedName:
 
 def _is_function_word(surface: str) -> bool:
     # WHO may well be a name.
-    return surface.casefold() in _FUNCTION_WORDS and not surface.isupper()
+    return surface.casefold() in FUNCTION_WORDS and not surface.isupper()
 
 
 def _meant(snapshot: GraphSnapshot, names: Sequence[Name]) -> Iterator[LinkedName]:

@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 
 from router.errors import StoreUnavailable
-from router.models.base import Embedder, PictureEmbedder
+from router.models.base import Embedder, PictureEmbedder, instructed
 from router.models.pictures import MAX_PIXELS, load_picture
 from router.retrieval.base import LinkedName, Nearest, Probe
 from router.retrieval.linker import NameLinker
@@ -57,6 +57,8 @@ class Shown:
 
     vector: Vector
     """Of all of them together."""
+    instructed: Vector | None = None
+    """The same by an encoder that was told the instruction; None where there is none, or the encoder takes none."""
     nearest: tuple[Nearest, ...] = ()
     """Passages of pictures of the corpus that may show the same; the cosine tells how sure that is."""
     names: tuple[LinkedName, ...] = ()
@@ -146,15 +148,35 @@ class QueryPictures:
         """Whether passages can be searched by a picture."""
         return self._text is None
 
-    async def query_vector(self, query: Query, words: Vector, shown: Shown | None, caller: Caller) -> Vector | None:
-        """What pictures of the corpus are compared with; None where there are none."""
-        if not self._search.has_any(caller.tenant):
-            return None
-        if not query.text:
-            return None if shown is None else shown.vector
+    def are_there(self, caller: Caller) -> bool:
+        """Whether the corpus has pictures to be compared with."""
+        return self._search.has_any(caller.tenant)
+
+    async def query_vector(self, query: Query, words: Vector, shown: Shown | None) -> Vector | None:
+        """What pictures of the corpus are compared with.
+
+        A model that takes instructions is told it with the pictures and with the words. For another one it is words: those beside the
+        picture are the text and, below it, the instruction.
+
+        Args:
+            query: The question.
+            words: The vector of `query.wording`; counts where questions are embedded in this space.
+            shown: What its pictures say; None where it has none.
+        """
+        if shown is not None:
+            is_told = shown.instructed is not None
+        else:
+            is_told = bool(query.instruction) and self._text is not None and instructed(self._text)
+        said = query.text if is_told else query.wording
+        picture = None if shown is None else shown.vector if shown.instructed is None else shown.instructed
+        if not said:
+            return picture
         if self._text is not None:
-            words = (await self._text.embed([query.text]))[0]
-        return words if shown is None else self._compose(shown.vector, words)
+            if is_told and instructed(self._text):
+                words = (await self._text.embed_instructed([said], query.instruction))[0]
+            else:
+                words = (await self._text.embed([said]))[0]
+        return words if picture is None else self._compose(picture, words)
 
     async def look(self, query: Query, caller: Caller) -> Shown:
         """Embed the pictures, each once, and find what they may show.
@@ -163,24 +185,24 @@ class QueryPictures:
             PictureRejected: A picture cannot be read; names the part.
             ModelUnavailable: The encoder failed.
         """
-        vectors = await self._encoder.embed(
-            [
-                await asyncio.to_thread(load_picture, part.data, max_pixels=self._max_pixels, field=f"query.parts[{number}].image")
-                for number, part in enumerate(query.parts)
-                if isinstance(part, ImagePart)
-            ]
-        )
-        vector = together(vectors)
+        pictures = [
+            await asyncio.to_thread(load_picture, part.data, max_pixels=self._max_pixels, field=f"query.parts[{number}].image")
+            for number, part in enumerate(query.parts)
+            if isinstance(part, ImagePart)
+        ]
+        shown = Shown(together(await self._encoder.embed(pictures)))
         if not self._search.has_any(caller.tenant):
-            return Shown(vector)
+            return shown
+        if query.instruction and instructed(self._encoder):
+            shown = replace(shown, instructed=together(await self._encoder.embed_instructed(pictures, query.instruction)))
         try:
-            hits = await self._search.nearest(caller.tenant, vector, LOOKED_AT, where=query.filter)
+            hits = await self._search.nearest(caller.tenant, shown.vector, LOOKED_AT, where=query.filter)
             alike = tuple(Nearest(hit.chunk_id, hit.score) for hit in hits if hit.score > LIKE)
-            return Shown(vector, alike, await self._names(query, alike, caller))
+            return replace(shown, nearest=alike, names=await self._names(query, alike, caller))
         except StoreUnavailable as error:
             # The source that needs the store meets it again and reports it, if it is chosen.
             log.warning("probe without the pictures of the corpus", reason=error.message)
-            return Shown(vector)
+            return shown
 
     async def _names(self, query: Query, alike: Sequence[Nearest], caller: Caller) -> tuple[LinkedName, ...]:
         """Entities that the pictures that are alike name, as if the question's "the machine in this photo" named them."""

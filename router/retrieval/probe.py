@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 
 from router.errors import NotImplementedYet, StoreUnavailable
-from router.models.base import Embedder
+from router.models.base import Embedder, instructed
 from router.retrieval.base import LinkedName, Nearest, Probe
 from router.retrieval.linker import NameLinker, without_names
 from router.retrieval.pictures import ABOUT_A_PICTURE, QueryPictures, Shown
@@ -122,18 +122,39 @@ class Prober:
         unnamed = without_names(query.text, linked) if linked else ""
         with watch.stage("embed"):
             vectors = await self._vectors(query, unnamed, shown)
-            picture_query = None if self._pictures is None else await self._pictures.query_vector(query, vectors[0], shown, caller)
+            picture_query = await self._picture_query(query, vectors[0], shown, caller)
         nearest = await self._nearest(query, vectors[0], caller)
         return _Meant(vectors[0], vectors[1] if unnamed else None, picture_query, nearest)
 
     async def _vectors(self, query: Query, unnamed: str, shown: Shown | None) -> Matrix:
         if query.text:
+            if query.instruction and instructed(self._embedder):
+                meant = await self._embedder.embed_instructed([query.text], query.instruction)
+                # What the question says besides names draws the walk; the instruction has no part in that.
+                return np.concatenate([meant, await self._embedder.embed([unnamed])]) if unnamed else meant
             return await self._embedder.embed([query.text, unnamed] if unnamed else [query.text])
         assert self._pictures is not None, "a question without words has a picture. This is a bug."
         assert shown is not None
         if self._pictures.shares_space:
             return shown.vector[np.newaxis]
         return await self._embedder.embed([" ".join([ABOUT_A_PICTURE, *(name.name for name in shown.names[:1])])])
+
+    async def _picture_query(self, query: Query, words: Vector, shown: Shown | None, caller: Caller) -> Vector | None:
+        if self._pictures is None or not self._pictures.are_there(caller):
+            return None
+        if query.instruction and self._pictures.shares_space:
+            words = (await self._embedder.embed([query.wording]))[0]
+        return await self._pictures.query_vector(query, words, shown)
+
+    async def said(self, query: Query) -> Matrix:
+        """Embeddings of the text, of the instruction, and of both together, without any prompt: for the filters, which an instruction must
+        not lead past.
+
+        Raises:
+            ModelUnavailable: The model failed.
+            Overloaded: Its queue is full.
+        """
+        return await self._embedder.embed(list(dict.fromkeys(filter(None, (query.text, query.instruction, query.wording)))))
 
     async def resolved(self, query: Query, caller: Caller) -> Query:
         """The query with every picture by value.

@@ -182,6 +182,8 @@ def instructions(sources: Sequence[SourceProfile]) -> str:
 def described(query: Query, probe: Probe, similar: Sequence[tuple[str, list[str]]] = ()) -> str:
     """The question and what the probe saw, as one line of JSON: whatever the question holds, it stays a string in it."""
     told: dict[str, Any] = {"question": inert(query.text[:MAX_QUESTION_CHARS])}
+    if query.instruction:
+        told["instruction"] = inert(query.instruction[:MAX_QUESTION_CHARS])
     if probe.linked:
         told["known names"] = list({link.entity_id: inert(link.name) for link in probe.linked}.values())[:MAX_NAMES]
     if probe.nearest is not None:

@@ -109,7 +109,7 @@ class DecisionLog:
         if before is None and len(self._waiting) >= self._max_waiting:
             self._drop(1)
             return
-        question = query.text if self._settings.log_questions else ""
+        question = query.wording if self._settings.log_questions else ""
         logged = _logged(caller, decision, self._now(), outcome, question)
         if before is not None and not is_new:
             logged = replace(logged, decided_at=before.decision.decided_at)

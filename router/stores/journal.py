@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Table, bindparam, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import Column, Table, and_, bindparam, delete, exists, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -38,17 +38,20 @@ from router.stores.journal_schema import (
     documents_table,
     label_values,
     picture_labels_table,
+    picture_regions_table,
     picture_values,
     pictures_table,
+    region_values,
     schema_table,
     tables,
     to_chunk,
     to_record,
+    to_regions,
     to_standing,
 )
 from router.stores.page_token import make_page_token, name_of_page_token
 from router.stores.statements import StatementStore
-from router.types import Chunk, Picture, Span
+from router.types import Chunk, Picture, Span, TextRegion
 
 MAX_PAGE_SIZE = 1000
 _UNFINISHED = (DocumentState.DURABLE.value, DELETING)
@@ -70,6 +73,9 @@ _MARK_SEARCHABLE = (
     .values(state=DocumentState.SEARCHABLE.value, stale=False)
 )
 _PASSAGE_IS_THERE = exists().where(chunks_table.c.tenant == pictures_table.c.tenant, chunks_table.c.id == pictures_table.c.chunk_id)
+_REGIONS_OF_PICTURE = and_(
+    picture_regions_table.c.tenant == pictures_table.c.tenant, picture_regions_table.c.chunk_id == pictures_table.c.chunk_id
+)
 _UPSERTS: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -150,13 +156,12 @@ class Journal:
         if chunks := [chunk_values(tenant, chunk) for tenant, document in documents for chunk in document.chunks]:
             await connection.execute(insert(chunks_table), chunks)
         pictures = [
-            picture_values(tenant, chunk, chunk.picture)
-            for tenant, document in documents
-            for chunk in document.chunks
-            if chunk.picture is not None
+            (tenant, chunk, chunk.picture) for tenant, document in documents for chunk in document.chunks if chunk.picture is not None
         ]
         if pictures:
-            await connection.execute(self._insert_pictures, pictures)
+            await connection.execute(self._insert_pictures, [picture_values(*pictured) for pictured in pictures])
+        if regions := [region_values(tenant, chunk, picture.regions) for tenant, chunk, picture in pictures if picture.regions]:
+            await connection.execute(insert(picture_regions_table), regions)
 
     async def mark_searchable(self, tenant: str, revisions: Mapping[str, int]) -> None:
         """Say that the other stores hold these revisions (document id -> revision); a document that has moved on is left alone."""
@@ -228,11 +233,23 @@ class Journal:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     async def picture(self, tenant: str, picture_id: str) -> Picture | None:
-        """A picture of some passage of the tenant; None when no passage has it."""
-        statement = select(pictures_table).where(pictures_table.c.tenant == tenant, pictures_table.c.id == picture_id, _PASSAGE_IS_THERE)
+        """A picture of some passage of the tenant, with what is written in it; None when no passage has it."""
+        statement = (
+            select(pictures_table, picture_regions_table.c.regions)
+            .outerjoin(picture_regions_table, _REGIONS_OF_PICTURE)
+            .where(pictures_table.c.tenant == tenant, pictures_table.c.id == picture_id, _PASSAGE_IS_THERE)
+        )
         async with self._read() as connection:
             row = (await connection.execute(statement.limit(1))).first()
-        return None if row is None else Picture(row.id, row.mime_type, row.width, row.height)
+        return None if row is None else Picture(row.id, row.mime_type, row.width, row.height, regions=to_regions(row.regions))
+
+    async def picture_regions(self, tenant: str, chunk_ids: Collection[str]) -> dict[str, tuple[TextRegion, ...]]:
+        """What is written in the pictures of some passages, in reading order; a passage without such lines is absent."""
+        statement = select(picture_regions_table).where(
+            picture_regions_table.c.tenant == tenant, picture_regions_table.c.chunk_id.in_(chunk_ids)
+        )
+        async with self._read() as connection:
+            return {row.chunk_id: to_regions(row.regions) for row in await connection.execute(statement)}
 
     async def left_pictures(self, tenant: str, document_id: str) -> dict[str, str]:
         """Pictures of a document's passages that are gone: chunk id -> picture id."""

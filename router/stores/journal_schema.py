@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from router.stores.documents import DocumentRecord, DocumentState, Failure, NewDocument, Standing
-from router.types import Chunk, Metadata, Picture, PictureLabel, Span
+from router.types import Chunk, Metadata, Picture, PictureLabel, Span, TextRegion
 
 SCHEMA_VERSION = 1
 DELETING = "deleting"
@@ -98,6 +98,16 @@ picture_labels_table = Table(
     Column("tenant", String(63), nullable=False),
     Column("chunk_id", String(32), nullable=False),
     Column("labels", Text, nullable=False),  # JSON
+    PrimaryKeyConstraint("tenant", "chunk_id"),
+    ForeignKeyConstraint(["tenant", "chunk_id"], ["chunks.tenant", "chunks.id"], ondelete="CASCADE"),
+)
+
+picture_regions_table = Table(
+    "picture_regions",
+    tables,
+    Column("tenant", String(63), nullable=False),
+    Column("chunk_id", String(32), nullable=False),
+    Column("regions", Text, nullable=False),  # JSON; not among the columns of passages, which are read by the thousand
     PrimaryKeyConstraint("tenant", "chunk_id"),
     ForeignKeyConstraint(["tenant", "chunk_id"], ["chunks.tenant", "chunks.id"], ondelete="CASCADE"),
 )
@@ -188,6 +198,15 @@ def picture_values(tenant: str, chunk: Chunk, picture: Picture) -> dict[str, Any
 
 def label_values(labels: Sequence[PictureLabel]) -> str:
     return json.dumps([(label.name, label.probability) for label in labels])
+
+
+def region_values(tenant: str, chunk: Chunk, regions: Sequence[TextRegion]) -> dict[str, Any]:
+    told = [(seen.text, seen.left, seen.top, seen.width, seen.height, seen.confidence) for seen in regions]
+    return {"tenant": tenant, "chunk_id": chunk.id, "regions": json.dumps(told)}
+
+
+def to_regions(text: str | None) -> tuple[TextRegion, ...]:
+    return tuple(TextRegion(*region) for region in json.loads(text or "[]"))
 
 
 def to_chunk(row: Any) -> Chunk:

@@ -10,7 +10,7 @@ import numpy as np
 
 from router.correction.corrector import Corrector
 from router.correction.judge import EvidenceJudge
-from router.engine import Engine, Source
+from router.engine import Engine, PictureRegions, Source
 from router.errors import RouterError
 from router.filtering.base import OutputFilter, QueryFilter
 from router.generation.base import Generator, GeneratorEvent, Written
@@ -26,7 +26,7 @@ from router.routing.shadow import Shadows
 from router.settings import RetrievalSettings
 from router.stopwatch import Stopwatch
 from router.stores.vectors import PassageVectors
-from router.types import Caller, Citation, Evidence, Notice, Query, Retrieval, Route, RouteDecision, Span, Token
+from router.types import Caller, Citation, Evidence, Matrix, Notice, Query, Retrieval, Route, RouteDecision, Span, Token
 
 
 class BlindProber(Prober):
@@ -38,6 +38,9 @@ class BlindProber(Prober):
     async def probe(self, query: Query, caller: Caller, watch: Stopwatch) -> Probe:
         with watch.stage("embed"):
             return Probe(np.ones(1, np.float32), nearest=(), linked=(), is_recent=False)
+
+    async def said(self, query: Query) -> Matrix:
+        return np.ones((1, 1), np.float32)
 
 
 @dataclass
@@ -135,6 +138,7 @@ def small_engine(
     latencies: Latencies | None = None,
     experiment: Experiment | None = None,
     shadows: Shadows | None = None,
+    regions: PictureRegions | None = None,
 ) -> Engine:
     """An engine over these sources. Its chain is the first policy; by default one that chooses every source. It corrects nothing."""
     policies = policies or (TablePolicy("all", dict.fromkeys(retrievers, 1.0)),)
@@ -160,4 +164,5 @@ def small_engine(
         latencies=latencies,
         experiment=experiment,
         shadows=shadows,
+        regions=regions,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from router.routing.experiment import Arm, Experiment
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, TablePolicy, small_engine
 from router.testing.fakes import HashEmbedder
-from router.types import Caller, Evidence, Notice, Picture, Query, Route, RouteDecision
+from router.types import Caller, Evidence, Notice, Picture, Query, Route, RouteDecision, TextRegion
 from tests.integration.grpc_service import PASSAGE, SmallApp, collected, failed, running
 from tests.unit.api.filled import unset_fields
 
@@ -65,12 +65,22 @@ class AskingOn:
         return Change("sub-questions", "a step is missing", tuple(Lookup("And when?", lookup.source) for lookup in state.made))
 
 
+LINE = TextRegion("LANTERN 4", 0.1, 0.2, 0.3, 0.05, 0.9, matches=True)
+
+
+class OneLine:
+    """A journal with one line of text in every picture."""
+
+    async def picture_regions(self, tenant: str, chunk_ids: Collection[str]) -> dict[str, tuple[TextRegion, ...]]:
+        return dict.fromkeys(chunk_ids, (replace(LINE, matches=False),))
+
+
 def full_app() -> SmallApp:
     retrievers = {"vector": ListRetriever([PASSAGE]), "graph": ListRetriever([replace(PASSAGE, id="chunk-2")], degraded="12 s old")}
     policies = [FullPolicy(), LostPolicy(), TablePolicy("table", {"vector": 1.0})]
     experiment = Experiment("trial", [Arm("full", 1.0, FullPolicy())])
     corrector = Corrector(Doubting(), [AskingOn()], turns=1)
-    return SmallApp(engine=small_engine(retrievers, policies=policies, corrector=corrector, experiment=experiment))
+    return SmallApp(engine=small_engine(retrievers, policies=policies, corrector=corrector, experiment=experiment, regions=OneLine()))
 
 
 async def test_replies_set_every_field_of_their_messages() -> None:
@@ -216,7 +226,7 @@ async def test_documents_live_and_die() -> None:
 
 async def test_a_picture_comes_with_its_file() -> None:
     corpus = InMemoryCorpus()
-    corpus.pictures["default", "ab"] = Picture("ab", "image/png", 4, 3, b"small", ("cd",)), b"the file"
+    corpus.pictures["default", "ab"] = Picture("ab", "image/png", 4, 3, b"small", ("cd",), regions=(LINE,)), b"the file"
     corpus.pictures["other", "cd"] = Picture("cd", "image/png", 4, 3, b"small"), b"of another tenant"
     async with running(SmallApp(corpus=corpus)) as service:
         shown = await service.corpus.GetPicture(corpus_pb.GetPictureRequest(picture_id="ab"))
@@ -266,6 +276,9 @@ WRONG_QUERIES = [
     (_query(history=[pb.Turn(role=9, text="a")]), INVALID, "query.history[0].role"),
     (_query(history=[pb.Turn(role=pb.ROLE_USER, text="x" * 32_001)]), INVALID, "query.history[0].text"),
     (_query(history=[pb.Turn(role=pb.ROLE_USER, text="x")] * 65), INVALID, "query.history"),
+    (_query(instruction=" "), INVALID, "query.instruction"),
+    (_query(instruction="x" * 8001), INVALID, "query.instruction"),
+    (pb.Query(instruction="only drawings"), INVALID, "query.instruction"),
     (_must(field="1st", exists=True), INVALID, "query.filter.must[0].field"),
     (_must(field="year"), INVALID, "query.filter.must[0].test"),
     (_must(field="year", equals=pb.Value()), INVALID, "query.filter.must[0].equals"),

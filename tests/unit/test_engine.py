@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -23,6 +24,7 @@ from router.types import (
     Evidence,
     EvidenceKind,
     ImagePart,
+    Picture,
     Provenance,
     Query,
     Retrieval,
@@ -31,6 +33,7 @@ from router.types import (
     SourceReport,
     Span,
     TextPart,
+    TextRegion,
     Token,
     Turn,
 )
@@ -202,6 +205,62 @@ async def test_pictures_are_refused_as_not_there_yet() -> None:
     engine = small_engine({"vector": ListRetriever(FOUND)})
     with pytest.raises(NotImplementedYet):
         await engine.retrieve(Query((ImagePart(b"x", "image/png"),)), Options(), caller())
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        (Query((), instruction="only drawings"), "query.instruction"),
+        (Query(QUERY.parts, instruction=" \n"), "query.instruction"),
+        (Query(QUERY.parts, instruction="x" * 8001), "query.instruction"),
+        (Query((TextPart(" "),), instruction="only drawings"), "query.parts[0].text"),
+    ],
+)
+async def test_an_instruction_needs_content_and_has_a_bound(query: Query, field: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        await small_engine({"vector": ListRetriever(FOUND)}).retrieve(query, Options(), caller())
+    assert raised.value.field == field
+
+
+async def test_filters_see_every_vector_of_what_is_said_with_an_instruction() -> None:
+    class Noting:
+        vectors: list[object] = []  # noqa: RUF012
+
+        async def check(self, query, vector, caller) -> None:
+            self.vectors.append(vector)
+            if len(self.vectors) == 5:
+                raise QueryRefused("no", rule="meaning")
+
+    engine = small_engine({"vector": ListRetriever(FOUND)}, query_filters=[Noting()])
+    await engine.retrieve(QUERY, Options(), caller())
+    assert [vector is None for vector in Noting.vectors] == [True, False]
+    with pytest.raises(QueryRefused):
+        await engine.retrieve(replace(QUERY, instruction="only drawings"), Options(), caller())
+    assert [vector is None for vector in Noting.vectors] == [True, False, True, False, False]
+
+
+class Written:
+    """The journal's lines of pictures."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+
+    async def picture_regions(self, tenant, chunk_ids):
+        if self._error is not None:
+            raise self._error
+        lines = {("acme", "e1"): (TextRegion("ACCOUNTS", 0.1, 0.2, 0.3, 0.1, 0.9), TextRegion("Weld", 0.1, 0.5, 0.2, 0.1, 0.8))}
+        return {key: lines[tenant, key] for key in chunk_ids if (tenant, key) in lines}
+
+
+async def test_evidence_tells_the_lines_of_its_picture_and_marks_those_that_speak_of_the_question() -> None:
+    pictured = [replace(FOUND[0], picture=Picture("ab", "image/png", 4, 3)), replace(FOUND[0], id="e2", text="Nothing else.")]
+    retrieval = await small_engine({"vector": ListRetriever(pictured)}, regions=Written()).retrieve(QUERY, Options(), caller())
+    shown, bare = retrieval.evidence
+    assert shown.picture is not None
+    assert [(line.text, line.matches) for line in shown.picture.regions] == [("ACCOUNTS", True), ("Weld", False)]
+    assert bare.picture is None
+    down = small_engine({"vector": ListRetriever(pictured)}, regions=Written(StoreUnavailable("it is down")))
+    assert (await down.retrieve(QUERY, Options(), caller())).evidence[0].picture == pictured[0].picture
 
 
 async def seen(latencies: Latencies, **seconds: float) -> None:

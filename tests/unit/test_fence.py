@@ -15,6 +15,7 @@ PIECES = [
     "</evidence>",
     "< / EVIDENCE >",
     "<question>",
+    "</instruction>",
     "<",
     "/",
     "|",
@@ -29,7 +30,7 @@ PIECES = [
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_no_tag_and_no_template_token_survives(text: str) -> None:
     safe = inert(text)
-    assert not re.search(r"<\||</?s>|\[/?INST\]|<\s*/?\s*(?:evidence|question|conversation)\b", safe, re.IGNORECASE)
+    assert not re.search(r"<\||</?s>|\[/?INST\]|<\s*/?\s*(?:evidence|question|instruction|conversation)\b", safe, re.IGNORECASE)
     assert inert(safe) == safe
 
 

@@ -24,7 +24,7 @@ from router.routing.latency import Latencies
 from router.routing.shadow import Shadows
 from router.testing.corpus import InMemoryCorpus
 from router.testing.engine import ListRetriever, StuckGenerator, StuckRetriever, TablePolicy, small_engine
-from router.types import Condition, EvidenceKind, Filter, Notice, Picture, Provenance, Query, SourceCode, SourceReport
+from router.types import Condition, EvidenceKind, Filter, Notice, Picture, Provenance, Query, SourceCode, SourceReport, TextRegion
 from tests.integration.grpc_service import PASSAGE, Service, SmallApp, running
 
 QUESTION = "Who keeps the lantern?"
@@ -142,6 +142,26 @@ async def test_a_frame_shows_its_time_and_a_sound_is_called_one() -> None:
         shown = (await run("retrieve", QUESTION)).stdout
     assert "recorded | picture, 4 x 3 | at 12.0 s" in shown
     assert "recorded | sound, 40 x 64\n" in "".join(f"{line.rstrip()}\n" for line in shown.splitlines())
+
+
+async def test_lines_of_a_picture_that_match_are_told_in_words_and_all_of_them_in_json() -> None:
+    lines = tuple(TextRegion(f"LANTERN {number}", 0.1, number / 10, 0.5, 0.05, 0.9, matches=number > 0) for number in range(8))
+
+    class Written:
+        async def picture_regions(self, tenant: str, chunk_ids: Any) -> Any:
+            return {PASSAGE.id: (*lines[1:], TextRegion("\x1b[2Jharbour", 0.1, 0.9, 0.5, 0.05, 0.9))}
+
+    async with command(SmallApp(engine=small_engine({"vector": ListRetriever([PASSAGE])}, regions=Written()))) as (run, _):
+        shown = (await run("retrieve", QUESTION)).stdout
+        told = json.loads((await run("retrieve", QUESTION, "--json")).stdout)["evidence"][0]["picture"]["regions"]
+        answered = (await run("ask", QUESTION)).stdout
+    for text in (shown, answered):
+        assert [f'reads "LANTERN {number}"' in text for number in range(8)] == [False, *[True] * 5, False, False]
+        assert "reads 2 more such lines" in text
+        assert "harbour" not in text.split("reads", 1)[1].split("more such", 1)[0]
+    assert [(region["text"], region["matches"]) for region in told[:2]] == [("LANTERN 1", True), ("LANTERN 2", True)]
+    assert told[0] == {"text": "LANTERN 1", "left": 0.1, "top": 0.1, "width": 0.5, "height": 0.05, "confidence": 0.9, "matches": True}
+    assert told[-1]["matches"] is False
 
 
 async def test_a_summary_shows_how_many_passages_it_is_of() -> None:
@@ -264,10 +284,15 @@ async def test_options_are_sent() -> None:
             "retrieve", QUESTION, "--source", "vector", "--limit", "1", "--fusion", "rrf", "--timeout", "9", *filters, "--json"
         )
         both = await run("retrieve", QUESTION, "--source", "vector", "--source", "web", "--json")
+        instructed = [await run(name, QUESTION, "--instruction", "only drawings", "--json") for name in ("ask", "retrieve", "route")]
+        alone = await run("retrieve", "--instruction", "only drawings")
     assert result.exit_code == 0, result.output
     assert [report["source"] for report in json.loads(result.stdout)["sources"]] == ["vector"]
     assert len(json.loads(both.stdout)["evidence"]) == 2
     conditions = {"year": 2024, "code": "2024", "draft": False, "ratio": 0.5, "day": "2024-05-01", "note": "a=b", "odd": "NaN"}
+    assert [told.exit_code for told in instructed] == [0, 0, 0]
+    assert [query.instruction for query in recording.queries] == ["", "", "only drawings", "only drawings"]
+    assert alone.exit_code == 2
     assert recording.queries[0].filter == Filter(must=tuple(Condition(name, equals=value) for name, value in conditions.items()))
 
 

@@ -69,6 +69,30 @@ def test_importing_the_client_loads_no_store_and_no_model() -> None:
     assert loaded.stdout.strip() == "[]"
 
 
+async def test_every_question_takes_an_instruction() -> None:
+    class Noting:
+        seen: list[str] = []  # noqa: RUF012
+
+        async def check(self, query: Query, vector: object, caller: object) -> None:
+            self.seen.append(query.instruction)
+
+    app = SmallApp(engine=small_engine({"vector": ListRetriever([PASSAGE])}, query_filters=[Noting()]))
+    async with running(app) as service, AsyncRouterClient(service.target) as client:
+        own = Query((TextPart(QUESTION),), instruction="its own")
+        calls = (client.route, client.route_all, client.retrieve, client.answer)
+        for call in calls:
+            await call(QUESTION, instruction="told")
+            await call(own)
+            await call(own, instruction="told")
+        async for _ in client.stream_answer(QUESTION, instruction="told"):
+            pass
+        assert list(dict.fromkeys(Noting.seen)) == ["told", "its own"]
+        assert Noting.seen.count("told") > Noting.seen.count("its own")
+        with pytest.raises(InvalidInput) as refused:
+            await client.route(Query((), instruction="only drawings"))
+        assert refused.value.field == "query.instruction"
+
+
 async def test_results_are_our_types() -> None:
     policies = [TablePolicy("all", {"vector": 1.0}), TablePolicy("none", {})]
     app = SmallApp(engine=small_engine({"vector": ListRetriever([PASSAGE])}, policies=policies))

@@ -295,7 +295,7 @@ def told(head):
 
 [length] = struct.unpack(">Q", sys.stdin.buffer.read(8))
 sys.stdin.buffer.read(json.loads(sys.stdin.buffer.read(length))["size"])
-picture = {"mime_type": "image/png", "width": 80, "height": 60, "thumbnail": ""}
+picture = {"mime_type": "image/png", "width": 80, "height": 60, "thumbnail": "", "regions": []}
 # In one write: who has read the text has read the figure too, however slow the machine is.
 sys.stdout.buffer.write(
     told({"text": "Words", "title": "", "headings": [], "picture": None, "found": 3})
@@ -515,3 +515,5 @@ async def test_text_in_a_figure_is_read_where_that_is_asked_for(world: World) ->
         *_, figure = await chunks_of(journal, "a.html")
         assert figure.text.startswith("A sign\n")
         assert "NINE" in figure.text
+        [region] = (await journal.picture_regions("t", [figure.id]))[figure.id]
+        assert figure.text == f"A sign\n{region.text}"

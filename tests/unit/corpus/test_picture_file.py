@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from router.corpus.picture_file import read_picture
+from router.corpus.picture_file import read_picture, with_regions, words_of_regions
 from router.corpus.text import LoadedPicture
 from router.errors import DocumentRejected
 from router.models.picture_file import MAX_THUMBNAIL_BYTES, thumbnail
 from router.models.pictures import MAX_PIXELS
+from router.types import MAX_REGIONS, TextRegion
 from tests.unit.pictures import SVG, animated, drawn, png_that_says
 
 
@@ -110,3 +111,9 @@ def test_no_damage_to_a_file_brings_another_error(data: st.DataObject, form: str
         assert error.reason in {"BROKEN", "TOO_LARGE", "UNSUPPORTED_TYPE"}  # noqa: PT017 - most examples raise, some do not
     else:
         assert picture.thumbnail
+
+
+def test_a_picture_full_of_text_keeps_its_first_lines_with_their_places_and_all_of_its_words() -> None:
+    lines = [TextRegion(f"line {number} {'x' * (number % 7)}", 0, number / 300, 1, 0.003, 0.9) for number in range(300)]
+    assert with_regions(read(drawn("red")), lines).regions == tuple(lines[:MAX_REGIONS])
+    assert len(words_of_regions(lines).splitlines()) == 300

@@ -14,6 +14,7 @@ from router.corpus.base import DocumentState, Upload
 from router.corpus.chunk import document_id
 from router.corpus.service import Corpus
 from router.errors import NotFound, StoreUnavailable
+from router.models.picture_file import ORIENTATION
 from router.names import entity_id
 from router.retrieval.passages import passage_evidence
 from router.settings import CorpusSettings
@@ -370,6 +371,49 @@ async def test_text_in_a_picture_is_read_where_that_is_asked_for(world: World) -
         assert "NINE" in (await the_chunk(journal, "a.png")).text
 
 
+async def test_lines_are_kept_with_their_place_in_the_picture_as_it_is_shown(world: World) -> None:
+    pytest.importorskip("rapidocr_onnxruntime")
+    world.settings = CorpusSettings(ocr=True)
+    image = Image.new("RGB", (600, 400), "white")
+    for place, text in (((20, 300), "PRESS NINE"), ((300, 40), "SEAL KIT")):
+        ImageDraw.Draw(image).text(place, text, "black", ImageFont.load_default(48))
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    shown, turned = io.BytesIO(), io.BytesIO()
+    image.save(shown, "PNG")
+    image.rotate(90, expand=True).save(turned, "PNG", exif=exif)
+    async with world.open() as (corpus, journal):
+        await ingest(corpus, Upload("shown.png", shown.getvalue()), Upload("turned.png", turned.getvalue()))
+        await ingest(corpus, Upload("shown.png", shown.getvalue()), tenant="u")
+    async with world.open() as (corpus, journal):
+        for name in ("shown.png", "turned.png"):
+            chunk = await the_chunk(journal, name)
+            first, second = (await journal.picture_regions("t", [chunk.id]))[chunk.id]
+            assert (first.text.replace(" ", ""), second.text.replace(" ", "")) == ("SEALKIT", "PRESSNINE")
+            assert f"{first.text}\n{second.text}" in chunk.text
+            assert (first.left, first.top) == pytest.approx((300 / 600, 45 / 400), abs=0.03)
+            assert (second.left, second.top) == pytest.approx((20 / 600, 310 / 400), abs=0.03)
+            for region in (first, second):
+                assert 0.3 < region.width < 0.55
+                assert 0.05 < region.height < 0.2
+                assert 0.6 <= region.confidence <= 1
+        [chunk] = await journal.document_chunks("u", [document_id("u", "shown.png")])
+        assert len((await journal.picture_regions("u", [chunk.id]))[chunk.id]) == 2
+        picture, _ = await corpus.picture("u", sha(shown.getvalue()))
+        assert len(picture.regions) == 2
+
+
+async def test_pictures_that_were_read_without_their_lines_are_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rapidocr_onnxruntime")
+    world.settings = CorpusSettings(ocr=True)
+    async with world.open() as (corpus, _):
+        with monkeypatch.context() as earlier:
+            earlier.setattr("router.corpus.service.OCR_VERSION", True)  # its fingerprint held the setting alone
+            await ingest(corpus, Upload("a.png", lettered("PRESS NINE")))
+        assert states(await ingest(corpus, Upload("a.png", lettered("PRESS NINE"))), "a.png") == [DURABLE, SEARCHABLE]
+        assert states(await ingest(corpus, Upload("a.png", lettered("PRESS NINE"))), "a.png") == [UNCHANGED]
+
+
 async def test_text_in_a_frame_is_of_that_frame_only(world: World) -> None:
     pytest.importorskip("rapidocr_onnxruntime")
     world.settings = CorpusSettings(ocr=True)
@@ -380,7 +424,9 @@ async def test_text_in_a_frame_is_of_that_frame_only(world: World) -> None:
         await ingest(corpus, Upload("hall.png", made.getvalue()))
         chunks = await journal.document_chunks("t", [document_id("t", "hall.png")])
         _, text = await corpus.get("t", chunks[0].document_id)
+        regions = await journal.picture_regions("t", [chunk.id for chunk in chunks])
     assert [("NINE" in chunk.text, "FOUR" in chunk.text) for chunk in chunks] == [(True, False), (False, True)]
+    assert all(region.text in chunk.text for chunk in chunks for region in regions[chunk.id])
     assert all(chunk.text.startswith("hall\n") and text[chunk.span.start : chunk.span.end] == chunk.text for chunk in chunks)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -21,6 +22,14 @@ async def test_its_questions_go_to_the_sources_that_were_asked() -> None:
     assert change is not None
     assert set(change.lookups) == {Lookup(wanted, source) for source in ("vector", "graph")}
     assert QUESTION in model.calls[0][-1].text
+    assert "instruction" not in model.calls[0][-1].text
+
+
+async def test_it_is_told_an_instruction() -> None:
+    model = ScriptedLanguageModel([json.dumps({"questions": ["Which?"]})])
+    asked = state({"vector": 0.5}, ["vector"], 0.1)
+    await SubQuestions(model, doubt=0.5).propose(replace(asked, query=replace(asked.query, instruction="only drawings")))
+    assert json.loads(model.calls[0][-1].text)["instruction"] == "only drawings"
 
 
 async def test_evidence_without_doubt_costs_no_call() -> None:

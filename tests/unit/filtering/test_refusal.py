@@ -13,7 +13,7 @@ from router.models import minilm, weights
 from router.models.embedding import open_embedder
 from router.settings import EmbeddingSettings
 from router.testing.fakes import HashEmbedder
-from router.types import Caller, Deadline, Query, TextPart, Turn
+from router.types import Caller, Deadline, ImagePart, Query, TextPart, Turn
 
 CALLER = Caller("acme", "request", Deadline.after(60.0))
 WRITTEN: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "questions.yaml").read_text())
@@ -46,6 +46,17 @@ async def test_every_turn_of_the_history_counts(role: Any) -> None:
     refusal = await rules(refuse=[{"name": "pay", "message": "Ask the office.", "patterns": ["salary"]}])
     asked = Query((TextPart("Yes, please."),), history=(Turn(role, "Hi"), Turn(role, "Shall I tell you Ada's salary?")))
     assert await refused_by(refusal, asked) == "pay"
+
+
+@pytest.mark.parametrize(
+    ("text", "instruction", "rule"),
+    [("Ada", "the salary", "pay"), ("salary", "of Ada", "pay"), ("", "salary", "pay"), ("sala", "ry", ""), ("Ada", "her celery", "")],
+)
+async def test_an_instruction_is_looked_at_alone_and_below_the_text(text: str, instruction: str, rule: str) -> None:
+    patterns = ["^the salary$", "salary of Ada", "^salary$"]
+    refusal = await rules(refuse=[{"name": "pay", "message": "Ask the office.", "patterns": patterns}])
+    parts = (TextPart(text),) if text else (ImagePart(b"x", ""),)
+    assert await refused_by(refusal, Query(parts, instruction=instruction)) == rule
 
 
 async def test_the_first_rule_that_is_broken_refuses() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from router.errors import ConfigurationError, MissingExtra
 from router.models import minilm, weights
+from router.models.base import instructed
 from router.models.cross_encoder import open_cross_encoder
 from router.models.embedding import open_embedder
 from router.models.sentence_transformer import SentenceTransformerEmbedder
@@ -121,3 +124,34 @@ async def test_a_classifier_of_several_classes_is_no_reranker(transformers, cros
     transformers.BertForSequenceClassification(tiny_config(transformers, num_labels=3)).save_pretrained(folder)
     with pytest.raises(ConfigurationError, match="3 outputs"):
         await open_cross_encoder(CrossEncoderSettings(model=str(folder)), tmp_path / "cache")
+
+
+# --- instructions ---------------------------------------------------------------------------------------------------
+
+
+def with_prompt(folder: Path, target: Path, query: str) -> EmbeddingSettings:
+    shutil.copytree(folder, target)
+    (target / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": query, "document": ""}}))
+    return EmbeddingSettings(model=str(target))
+
+
+@pytest.mark.parametrize("space", ["", " "])
+async def test_an_instruction_is_the_task_in_the_prompt_of_a_query(embedder_folder: Path, tmp_path: Path, space: str) -> None:
+    settings = with_prompt(embedder_folder, tmp_path / "told", f"Instruct: Given a question, find the answer\nQuery:{space}")
+    embedder = await open_embedder(settings, tmp_path)
+    assert instructed(embedder)
+    expected = await embedder.embed([f"Instruct: only drawings\nQuery:{space}pump", "pump", f"Instruct: from behind\nQuery:{space}pump"])
+    # Together in one batch, as calls of many callers are.
+    told, plain, other = await asyncio.gather(
+        embedder.embed_instructed(["pump"], "only\ndrawings"), embedder.embed(["pump"]), embedder.embed_instructed(["pump"], "from behind")
+    )
+    np.testing.assert_allclose(np.concatenate([told, plain, other]), expected, atol=1e-5)
+    assert np.abs(told - plain).max() > 1e-3
+    await embedder.aclose()
+
+
+@pytest.mark.parametrize("query", ["", "query: "])
+async def test_a_model_whose_prompt_states_no_task_takes_no_instructions(embedder_folder: Path, tmp_path: Path, query: str) -> None:
+    embedder = await open_embedder(with_prompt(embedder_folder, tmp_path / "plain", query), tmp_path)
+    assert not instructed(embedder)
+    await embedder.aclose()

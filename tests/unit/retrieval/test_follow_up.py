@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,18 @@ async def test_what_the_model_writes_is_checked_and_the_rules_stand_in(said_by_m
     assert made.query.text == f"{question} (Petra Weld)"
     assert [notice.reason for notice in made.notices] == [REWRITE_FAILED, STANDALONE_QUESTION]
     assert problem in made.notices[0].message
+
+
+async def test_the_model_sees_an_instruction_and_the_question_stays_free_of_it() -> None:
+    model = ScriptedLanguageModel([reply("When did Petra Weld join Nordhelm?"), reply("When did Petra Weld join Tarnholt?")])
+    asked = replace(query("When did she join?"), instruction="as in the files of Tarnholt")
+    made = await FollowUps(model).standalone(asked, caller())
+    assert made.query == replace(asked, parts=(TextPart("When did Petra Weld join Nordhelm?"),))
+    assert '"instruction": "as in the files of Tarnholt"' in model.calls[0][1].text
+    assert '"instruction"' in model.calls[0][0].text
+    again = await FollowUps(model).standalone(asked, caller())
+    assert again.query == replace(asked, parts=(TextPart("When did she join? (Petra Weld)"),))
+    assert "'Tarnholt', which nobody said" in again.notices[0].message
 
 
 async def test_a_model_that_takes_too_long_is_left() -> None:

@@ -20,7 +20,10 @@ from router.corpus.chunk import document_id
 from router.corpus.graph_builder import NameGraphBuilder
 from router.corpus.pictures import CorpusPictures
 from router.corpus.service import Corpus
-from router.errors import InvalidInput, NotFound, PermissionDenied, RouterError
+from router.errors import InvalidInput, NotFound, PermissionDenied, QueryRefused, RouterError
+from router.filtering.policy_file import FilterPolicy
+from router.filtering.refusal import RefusalRules
+from router.models.pictures import load_picture
 from router.models.spaces import Composition
 from router.retrieval.base import Probe, RetrievalRequest
 from router.retrieval.graph import GraphRetriever
@@ -40,7 +43,7 @@ from router.stores.mirror import GraphMirror
 from router.stores.pictures import FolderPictureStore
 from router.stores.vectors import PassageVectors
 from router.testing.fakes import ColourEncoder, HashEmbedder, InMemoryGraphStore, InMemoryVectorStore, SimpleRecogniser
-from router.types import Caller, Condition, Deadline, Filter, ImagePart, ImageUriPart, Query, TextPart
+from router.types import Caller, Condition, Deadline, Filter, ImagePart, ImageUriPart, Part, Query, TextPart
 from tests.unit.corpus.test_service import ingest
 from tests.unit.pictures import SVG, drawn
 
@@ -94,10 +97,14 @@ class World:
 
 @asynccontextmanager
 async def opened(
-    folder: Path, *uploads: Upload, settings: PictureAddressSettings | None = None, text: HashEmbedder | None = None
+    folder: Path,
+    *uploads: Upload,
+    settings: PictureAddressSettings | None = None,
+    text: HashEmbedder | None = None,
+    encoder: ColourEncoder | None = None,
 ) -> AsyncIterator[World]:
     journal = await open_journal(JournalSettings(), folder)
-    store, embedder, encoder = InMemoryGraphStore(), HashEmbedder(), ColourEncoder()
+    store, embedder, encoder = InMemoryGraphStore(), HashEmbedder(), encoder or ColourEncoder()
     mirror, passage_vectors, picture_vectors = GraphMirror(store, folder, WalkSettings()), PassageVectors(64), PassageVectors(64)
     passages, pictures, lexical = InMemoryVectorStore(), CountingStore(), MemoryLexicalIndex()
     files = FolderPictureStore(folder / "pictures")
@@ -220,6 +227,85 @@ async def test_the_words_of_a_question_stay_its_vector(world: World) -> None:
     only = await world.look(picture(RED))
     np.testing.assert_array_equal(only.vector, only.picture_query)
     np.testing.assert_array_equal(alone.picture_query, alone.vector)
+
+
+# --- instructions ---------------------------------------------------------------------------------------------------
+
+
+async def test_an_instruction_beside_a_picture_counts_as_words_beside_it_do(world: World) -> None:
+    said = await world.look(picture(RED, "the same in blue"))
+    told_so = await world.look(picture(RED, instruction="the same in blue"))
+    assert told_so.picture_query is not None
+    np.testing.assert_array_equal(told_so.picture_query, said.picture_query)
+    np.testing.assert_array_equal(told_so.vector, (await world.look(picture(RED))).vector)
+
+
+async def test_text_and_instruction_are_one_text_beside_the_picture_and_the_text_alone_finds_passages(world: World) -> None:
+    both = await world.look(picture(RED, "Who services the press?", instruction="only drawings"))
+    one = await world.look(picture(RED, "Who services the press?\nonly drawings"))
+    np.testing.assert_array_equal(both.picture_query, one.picture_query)
+    assert np.abs(both.vector - one.vector).max() > 1e-3
+    words = await world.look(Query((TextPart("press"),), instruction="only drawings"))
+    np.testing.assert_array_equal(words.picture_query, (await world.look(Query((TextPart("press\nonly drawings"),)))).vector)
+
+
+@pytest.mark.parametrize("parts", [(TextPart("Who maintains the Kestrel Lathe?"),), (ImagePart(GREEN, ""),)])
+async def test_no_names_words_paths_or_times_come_from_an_instruction(world: World, parts: tuple[Part, ...]) -> None:
+    plain = await world.look(Query(parts))
+    instructed = await world.look(Query(parts, instruction="What does the team of the Osprey Press say today about Mira Lund?"))
+    for name in ("linked", "words", "paths", "coverage", "is_recent", "nearest", "pictures"):
+        assert getattr(instructed, name) == getattr(plain, name), name
+    np.testing.assert_array_equal(instructed.vector, plain.vector)
+
+
+async def test_a_corpus_of_texts_pays_nothing_for_an_instruction(tmp_path: Path) -> None:
+    async with opened(tmp_path, *PASSAGES) as world:
+        query = Query((TextPart("Who services the Kestrel Lathe?"),), instruction="only drawings")
+        assert (await world.look(query)).picture_query is None
+
+
+async def test_filters_get_the_meaning_of_an_instruction(world: World) -> None:
+    rule = {"name": "pay", "message": "Ask the office.", "examples": ["What does Ada earn?"], "threshold": 0.9}
+    refusal = await RefusalRules.open(FilterPolicy.model_validate({"refuse": [rule]}), HashEmbedder())
+    for query in (picture(RED, instruction="What does Ada earn?"), Query((TextPart("What does"),), instruction="Ada earn?")):
+        probe = await world.look(query)
+        await refusal.check(query, probe.vector, CALLER)  # this alone would be led past
+        for vector in (await world.prober.said(query))[:-1]:
+            await refusal.check(query, vector, CALLER)
+        with pytest.raises(QueryRefused):
+            await refusal.check(query, (await world.prober.said(query))[-1], CALLER)
+
+
+class ToldColours(ColourEncoder):
+    """Sees the other colours with an instruction."""
+
+    takes_instructions = True
+
+    async def embed_instructed(self, pictures, instruction, /):
+        return -await self.embed(pictures)
+
+
+class ToldWords(HashEmbedder):
+    takes_instructions = True
+
+    async def embed_instructed(self, texts, instruction, /):
+        return await self.embed([f"{instruction}: {text}" for text in texts])
+
+
+async def test_a_model_that_takes_instructions_is_told_it_with_picture_and_words(tmp_path: Path) -> None:
+    async with opened(tmp_path, *PASSAGES, *PICTURES, text=ToldWords(), encoder=ToldColours()) as world:
+        [seen] = await ToldColours().embed([load_picture(RED)])
+        shows = await world.look(picture(RED, instruction="from behind"))
+        np.testing.assert_allclose(shows.picture_query, -seen, atol=1e-6)
+        np.testing.assert_allclose(shows.picture_vector, seen, atol=1e-6)
+        assert shows.pictures  # what the picture shows is found without it
+        [words] = await HashEmbedder().embed(["from behind: a press"])
+        both = await world.look(picture(RED, "a press", instruction="from behind"))
+        np.testing.assert_allclose(both.picture_query, (words - seen) / np.linalg.norm(words - seen), atol=1e-6)
+        alone = await world.look(Query((TextPart("a press"),), instruction="from behind"))
+        np.testing.assert_allclose(alone.picture_query, words, atol=1e-6)
+        plain = await world.look(picture(RED))
+        np.testing.assert_allclose(plain.picture_query, seen, atol=1e-6)
 
 
 @pytest.mark.parametrize("data", [RED[:60], SVG, b"x"])

@@ -120,6 +120,11 @@ def test_the_probe_is_told_in_words() -> None:
     assert json.loads(described(question("Who?"), probe((), -1)))["nearest document"] == "none"
 
 
+def test_an_instruction_is_told_apart_from_the_question() -> None:
+    told = described(replace(question("pump P-101"), instruction="only </question> drawings"), probe(None, None))
+    assert json.loads(told) == {"question": "pump P-101", "instruction": "only ‹/question> drawings"}
+
+
 def test_sources_and_examples_follow_the_configuration() -> None:
     sources = (SourceProfile("handbook", "vector", "The staff handbook.", 0.02), SourceProfile("press", "web", "The press.", 0.2))
     text = instructions(sources)

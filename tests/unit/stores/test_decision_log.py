@@ -235,6 +235,12 @@ async def test_a_call_is_one_decision_that_more_and_more_is_known_of(journal: Jo
     assert await kept(log) == [replace(expected, outcome=replace(found, latency_s=0.5, found=False), feedback=GOOD)]
 
 
+async def test_a_question_is_kept_with_its_instruction(journal: Journal) -> None:
+    log = log_of(journal, Clock(), log_questions=True)
+    log.on_decided(replace(QUERY, instruction="only drawings"), caller(), DECISION)
+    assert [decision.question for decision in await kept(log)] == ["Who keeps the secret lantern?\nonly drawings"]
+
+
 async def test_what_becomes_known_at_once_is_written_at_once(journal: Journal) -> None:
     clock = Clock()
     log = log_of(journal, clock)

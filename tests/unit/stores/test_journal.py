@@ -19,7 +19,7 @@ from router.stores import database
 from router.stores.base import PassageStore
 from router.stores.documents import DocumentState, Failure, NewDocument
 from router.stores.journal import Journal, open_journal
-from router.types import Chunk, Span
+from router.types import Chunk, Picture, Span, TextRegion
 
 
 def document(name: str, *texts: str, tenant: str = "t", collection: str = "main", title: str = "") -> NewDocument:
@@ -224,6 +224,54 @@ async def test_tenants_never_meet(journal: Journal) -> None:
     for name, method in inspect.getmembers(Journal, inspect.isfunction):
         if not name.startswith("_") and name not in {"aclose", "ping", "tenants"}:
             assert list(inspect.signature(method).parameters)[1] == "tenant", name
+
+
+# --- what is written in pictures ------------------------------------------------------------------------------------
+
+LINES = (TextRegion("SEAL KIT", 0.5, 0.1, 0.25, 0.08, 0.99), TextRegion("Ω 4711", 0.0, 0.9, 1.0, 0.1, 0.6))
+
+
+def pictured(name: str, *regions: TextRegion, tenant: str = "t") -> NewDocument:
+    bare = document(name, "words", tenant=tenant)
+    picture = Picture("ab" * 32, "image/png", 4, 3, regions=regions)
+    return replace(bare, chunks=tuple(replace(chunk, picture=picture) for chunk in bare.chunks))
+
+
+async def test_lines_of_a_picture_last_and_belong_to_their_passage(tmp_path: Path) -> None:
+    journal = await open_journal(JournalSettings(), tmp_path)
+    await journal.put("t", pictured("a", *LINES))
+    await journal.put("t", pictured("b"))
+    await journal.put("u", pictured("a", LINES[0], tenant="u"))
+    await journal.aclose()
+    journal = await open_journal(JournalSettings(), tmp_path)
+    ids = ["t:a:words", "t:b:words", "u:a:words"]
+    assert await journal.picture_regions("t", ids) == {"t:a:words": LINES}
+    assert await journal.picture_regions("u", ids) == {"u:a:words": LINES[:1]}
+    picture = await journal.picture("u", "ab" * 32)
+    assert picture is not None
+    assert picture.regions == LINES[:1]
+    await journal.put("t", pictured("a", LINES[1]))
+    assert await journal.picture_regions("t", ids) == {"t:a:words": LINES[1:]}
+    await journal.put("t", pictured("a"))
+    assert await journal.picture_regions("t", ids) == {}
+    await journal.begin_delete("u", "u:a")
+    assert await journal.picture_regions("u", ids) == {}
+    await journal.aclose()
+
+
+async def test_a_journal_of_a_release_that_kept_no_lines_opens_and_serves(tmp_path: Path) -> None:
+    journal = await open_journal(JournalSettings(), tmp_path)
+    await journal.put("t", pictured("a"))
+    await journal.aclose()
+    with sqlite3.connect(tmp_path / "journal.db") as other:
+        other.execute("DROP TABLE picture_regions")
+    other.close()
+    journal = await open_journal(JournalSettings(), tmp_path)
+    assert await journal.picture("t", "ab" * 32) == Picture("ab" * 32, "image/png", 4, 3)
+    assert await journal.picture_regions("t", ["t:a:words"]) == {}
+    await journal.put("t", pictured("a", *LINES))
+    assert await journal.picture_regions("t", ["t:a:words"]) == {"t:a:words": LINES}
+    await journal.aclose()
 
 
 # --- opening and errors ---------------------------------------------------------------------------------------------
