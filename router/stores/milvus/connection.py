@@ -27,6 +27,8 @@ LOAD_TIMEOUT_S = 120.0
 _THREADS = 8
 _CHANNEL = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
 """gRPC waits up to two minutes before it tries a dead address again; a server that is back should be found within a second."""
+_OWN_SERVER = {"grpc.keepalive_time_ms": 2**31 - 1}
+"""Lite hangs up on a client that is heard to be alive every ten seconds, as pymilvus's is, and asks nothing in between."""
 
 Result = TypeVar("Result")
 Around = Callable[[Callable[[], Any]], Any]
@@ -164,7 +166,7 @@ def _connect(settings: MilvusSettings, lite_file: Path | None) -> tuple[MilvusCl
             db_name=settings.database,
             timeout=settings.timeout_s,
             dedicated=True,
-            grpc_options=_CHANNEL,
+            grpc_options=_CHANNEL if lite_file is None else _CHANNEL | _OWN_SERVER,
         )
         if settings.database != "default" and settings.database not in (names := client.list_databases(timeout=settings.timeout_s)):
             raise ConfigurationError(

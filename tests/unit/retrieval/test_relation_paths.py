@@ -8,6 +8,7 @@ from router.corpus.base import Triple
 from router.models.embedding import open_embedder
 from router.retrieval.linker import NameLinker
 from router.retrieval.relation_paths import RelationPaths
+from router.retrieval.word_vectors import WordVectors
 from router.settings import EmbeddingSettings
 from tests.unit.graphs import TENANT, mirror_of, passage
 
@@ -50,7 +51,7 @@ async def ask(tmp_path, embedder):
         mirror, _, _ = await mirror_of((passage("menu", "Canteen Menu", "Soup."),), tmp_path, facts_of(graph))
         snapshot = await mirror.current(TENANT)
         linked = await NameLinker(mirror).link(TENANT, question)
-        found = await RelationPaths(embedder, hops).best(snapshot, linked, question, 5)
+        found = await RelationPaths(WordVectors(embedder), hops).best(snapshot, linked, question, 5)
         return [(tuple(snapshot.entity(end).name for end in path.ends), path.probability) for path in found]
 
     return best
