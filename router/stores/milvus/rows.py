@@ -20,6 +20,9 @@ from router.types import Matrix, Vector
 MAX_ROWS = 50_000
 """Of all tenants (77 MB at 384 dimensions). Milvus Lite is for fewer; with more, it is asked."""
 FIRST_ROWS = 256
+BLOCK = 256
+"""Rows that are compared at a time: of so few the product is not shared out to threads, which waits for a core that others use (12 ms for
+3,000 rows, against 0.3)."""
 
 Result = TypeVar("Result")
 
@@ -147,7 +150,7 @@ class _Table:
             self._take_out(chunk_id)
 
     def search(self, vector: Vector, limit: int, collection: str | None, decimals: int) -> list[tuple[str, float]]:
-        cosines = self._vectors[: self.count] @ (vector / (float(np.linalg.norm(vector)) or 1.0)) / self._lengths[: self.count]
+        cosines = self._products(vector) / self._lengths[: self.count] / (float(np.linalg.norm(vector)) or 1.0)
         places = np.arange(self.count)
         if collection is not None:
             places = places[np.fromiter((name == collection for name in self._collections), bool, self.count)]
@@ -157,6 +160,13 @@ class _Table:
             places = places[cosines[places] >= last - 10.0**-decimals]
         scored = [(self._ids[place], round(max(-1.0, min(1.0, float(cosines[place]))), decimals)) for place in places.tolist()]
         return sorted(scored, key=lambda hit: (-hit[1], hit[0]))[:limit]
+
+    def _products(self, vector: Vector) -> NDArray[np.float32]:
+        asked, products = vector.astype(np.float32, copy=False), np.empty(self.count, np.float32)
+        for start in range(0, self.count, BLOCK):
+            rows = self._vectors[start : min(start + BLOCK, self.count)]
+            np.dot(rows, asked, out=products[start : start + BLOCK])
+        return products
 
     def vectors(self, chunk_ids: Sequence[str]) -> dict[str, Vector]:
         places = {chunk_id: self._place_of[chunk_id] for chunk_id in chunk_ids if chunk_id in self._place_of}
