@@ -117,3 +117,9 @@ async def test_going_back_finds_the_others_and_never_where_it_came_from(ask) -> 
 @pytest.mark.parametrize("question", ["Who manufactured it?", "Pump P4", "What of Pump P4?"])
 async def test_a_question_that_names_nothing_or_asks_nothing_has_no_path(ask, question: str) -> None:
     assert await ask(PLANT, question) == []
+
+
+async def test_relations_of_a_graph_come_the_most_frequent_first(tmp_path):
+    mirror, _, _ = await mirror_of((passage("menu", "Canteen Menu", "Soup."),), tmp_path, facts_of(FILMS))
+    relations = (await mirror.current(TENANT)).relations()
+    assert relations == ["directed by", "release year", "starred actors", "written by", "has genre", "in language"]
