@@ -57,6 +57,7 @@ from router.retrieval.summary import SummaryWriter
 from router.retrieval.text2cypher import CypherWriter, GraphWithCypher
 from router.retrieval.vector import VectorRetriever
 from router.retrieval.web import open_web_source
+from router.retrieval.word_vectors import WordVectors
 from router.routing.bandit import BanditPolicy
 from router.routing.base import RoutingPolicy, SourceProfile
 from router.routing.chain import PolicyChain
@@ -311,7 +312,8 @@ class _Assembly:
         pictures = self._corpus_pictures(() if sounds is None else (sounds,))
         missing = {tenant: await self._load_vectors(tenant, pictures.kinds) for tenant in tenants}
         self._lexical = await self._open_lexical(tenants)
-        observers: list[CorpusObserver] = [self._mirror, self._passage_vectors]
+        self._word_vectors = await self._open_word_vectors(tenants)
+        observers: list[CorpusObserver] = [self._mirror, self._passage_vectors, self._word_vectors]
         if isinstance(self._lexical, MemoryLexicalIndex):
             observers.append(self._lexical)
         corpus = Corpus(
@@ -372,6 +374,15 @@ class _Assembly:
         openie = self._settings.corpus.openie
         return FactExtractor(self._llm, openie, self._journal.statements) if openie.enabled and self._llm is not None else None
 
+    async def _open_word_vectors(self, tenants: list[str]) -> WordVectors:
+        vectors = WordVectors(self._embedder)
+        self._stack.push_async_callback(vectors.aclose)
+        for tenant in tenants:
+            if self._mirror.has(tenant):
+                snapshot = await self._mirror.current(tenant)
+                vectors.expect(snapshot.relations())
+        return vectors
+
     async def _open_lexical(self, tenants: list[str]) -> LexicalIndex | None:
         match self._settings.milvus.lexical:
             case "none":
@@ -406,7 +417,7 @@ class _Assembly:
         candidates = max((source.candidates for source in sources if isinstance(source, VectorSource)), default=VectorSource().candidates)
         hops = max((source.hops for source in sources if isinstance(source, GraphSource)), default=GraphSource().hops)
         coverage = self._lexical if isinstance(self._lexical, MemoryLexicalIndex) else None
-        paths = RelationPaths(self._embedder, hops)
+        paths = RelationPaths(self._word_vectors, hops)
         return Prober(self._embedder, self._vectors, linker, self._mirror, paths, candidates, self._lexical, coverage, pictures)
 
     async def _open_source(self, name: str, settings: SourceSettings, linker: NameLinker) -> Source:

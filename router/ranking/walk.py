@@ -54,7 +54,7 @@ class WalkFusion:
         snapshot = await self._snapshot(request.tenant)
         guests = [Guest(item_id, _links(item_id, request)) for item_id in items if snapshot.node(item_id) is None]
         damping = self._settings.damping * request.trust[graph_source] if graph_source else 0.0
-        draw = attraction(self._vectors, request.tenant, request.probe.asked, self._settings.question_sharpness)
+        draw = attraction(self._vectors, request.tenant, await request.probe.asked(), self._settings.question_sharpness)
         parts = _restarts(request)
         walked = walk(snapshot, _together(parts), damping, self._settings, guests, draw)
         scores = {**dict(walked.passages(REACHED * request.limit)), **walked.guest_mass()}

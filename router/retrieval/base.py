@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -51,8 +52,8 @@ class Probe:
     """Names of the graph that stand in the question, longest first; None when the graph cannot be read."""
     is_recent: bool
     """Whether the question asks for something current (recency words, or a date after the corpus's newest)."""
-    unnamed: Vector | None = None
-    """Embedding of the question without the names in it; None when it names nothing."""
+    unnamed: Vector | asyncio.Future[Vector] | None = None
+    """Embedding of the question without the names in it, or who computes it; None when it names nothing. No policy looks at it."""
     words: tuple[Scored, ...] | None = None
     """Best passages by BM25 under the query's filter over all collections; None without BM25."""
     coverage: tuple[float, ...] | None = None
@@ -68,10 +69,17 @@ class Probe:
     """What pictures of the corpus are compared with: the question's words, its pictures, or both together, in the space of the pictures.
     None where none are to be looked for."""
 
-    @property
-    def asked(self) -> Vector:
-        """What is asked about the names: the names say where to begin, and this what to look for from there."""
-        return self.vector if self.unnamed is None else self.unnamed
+    async def asked(self) -> Vector:
+        """What is asked about the names: the names say where to begin, and this what to look for from there.
+
+        Raises:
+            ModelUnavailable: It was still to be computed, and the model failed.
+            Overloaded: So too.
+        """
+        if self.unnamed is None:
+            return self.vector
+        # Shielded: several wait for it, and one that leaves must not take it from the others.
+        return await asyncio.shield(self.unnamed) if isinstance(self.unnamed, asyncio.Future) else self.unnamed
 
 
 @dataclass(frozen=True, slots=True)

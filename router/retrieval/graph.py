@@ -93,7 +93,7 @@ class GraphRetriever:
         guests = [Guest(path.id, (path.start.entity_id, *path.ends)) for path in paths]
         guests += [Guest(one.id, (one.start.entity_id, one.end.entity_id)) for one in connected]
         settings = self._walk_settings
-        draw = attraction(self._vectors, tenant, request.probe.asked, settings.question_sharpness)
+        draw = attraction(self._vectors, tenant, await request.probe.asked(), settings.question_sharpness)
         walked = walk(snapshot, seeds, settings.damping, settings, guests, draw)
         passages = await self._passages_of(walked, request)
         facts = {path.id: _Fact(path.start.name, path.text(snapshot), path.steps(snapshot)) for path in paths}

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-import numpy as np
 import structlog
 
 from router.errors import NotImplementedYet, StoreUnavailable
@@ -46,7 +45,6 @@ class _Meant:
     """The question in the embedding space, and what is near it."""
 
     vector: Vector
-    unnamed: Vector | None
     picture_query: Vector | None
     nearest: tuple[Nearest, ...] | None
 
@@ -98,16 +96,13 @@ class Prober:
             shown = await self._shown(query, caller)
             if shown is not None and linked is not None:
                 linked = (*linked, *shown.names)
-            # While the model embeds in its thread, the graph and the words are looked at in this one.
-            meant, words, paths = await asyncio.gather(
-                self._meant(query, linked, shown, caller, watch), self._words(query, caller), self._paths(query, linked, caller)
-            )
+            meant, (words, paths) = await asyncio.gather(self._meant(query, shown, caller, watch), self._beside(query, linked, caller))
         return Probe(
             meant.vector,
             meant.nearest,
             linked,
             is_recent=asks_for_recent(query.text, datetime.now(UTC).date()),
-            unnamed=meant.unnamed,
+            unnamed=self._unnamed(query, linked),
             words=words,
             coverage=self._covered(query, meant.nearest, words, caller),
             paths=paths,
@@ -116,34 +111,50 @@ class Prober:
             picture_query=meant.picture_query,
         )
 
-    async def _meant(
-        self, query: Query, linked: Sequence[LinkedName] | None, shown: Shown | None, caller: Caller, watch: Stopwatch
-    ) -> _Meant:
-        unnamed = without_names(query.text, linked) if linked else ""
-        with watch.stage("embed"):
-            vectors = await self._vectors(query, unnamed, shown)
-            picture_query = await self._picture_query(query, vectors[0], shown, caller)
-        nearest = await self._nearest(query, vectors[0], caller)
-        return _Meant(vectors[0], vectors[1] if unnamed else None, picture_query, nearest)
+    async def _beside(
+        self, query: Query, linked: Sequence[LinkedName] | None, caller: Caller
+    ) -> tuple[tuple[Scored, ...] | None, tuple[RelationPath, ...] | None]:
+        """The words and the graph, looked at in this thread while the model embeds in its own; the model has to begin first."""
+        await asyncio.sleep(0)
+        return await asyncio.gather(self._words(query, caller), self._paths(query, linked, caller))
 
-    async def _vectors(self, query: Query, unnamed: str, shown: Shown | None) -> Matrix:
+    async def _meant(self, query: Query, shown: Shown | None, caller: Caller, watch: Stopwatch) -> _Meant:
+        with watch.stage("embed"):
+            vector = await self._vector(query, shown)
+            picture_query = await self._picture_query(query, vector, shown, caller)
+        return _Meant(vector, picture_query, await self._nearest(query, vector, caller))
+
+    async def _vector(self, query: Query, shown: Shown | None) -> Vector:
         if query.text:
             if query.instruction and instructed(self._embedder):
-                meant = await self._embedder.embed_instructed([query.text], query.instruction)
-                # What the question says besides names draws the walk; the instruction has no part in that.
-                return np.concatenate([meant, await self._embedder.embed([unnamed])]) if unnamed else meant
-            return await self._embedder.embed([query.text, unnamed] if unnamed else [query.text])
+                vector: Vector = (await self._embedder.embed_instructed([query.text], query.instruction))[0]
+                return vector
+            return await self._embedded(query.text)
         assert self._pictures is not None, "a question without words has a picture. This is a bug."
         assert shown is not None
         if self._pictures.shares_space:
-            return shown.vector[np.newaxis]
-        return await self._embedder.embed([" ".join([ABOUT_A_PICTURE, *(name.name for name in shown.names[:1])])])
+            return shown.vector
+        return await self._embedded(" ".join([ABOUT_A_PICTURE, *(name.name for name in shown.names[:1])]))
+
+    def _unnamed(self, query: Query, linked: Sequence[LinkedName] | None) -> asyncio.Future[Vector] | None:
+        """Only what comes after the decision looks at it, so the decision does not wait for it."""
+        unnamed = without_names(query.text, linked) if linked else ""
+        if not unnamed:
+            return None
+        embedding = asyncio.create_task(self._embedded(unnamed), name="question without its names")
+        # Where no source that is asked needs it, nobody asks how it went.
+        embedding.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return embedding
+
+    async def _embedded(self, text: str) -> Vector:
+        vector: Vector = (await self._embedder.embed([text]))[0]
+        return vector
 
     async def _picture_query(self, query: Query, words: Vector, shown: Shown | None, caller: Caller) -> Vector | None:
         if self._pictures is None or not self._pictures.are_there(caller):
             return None
         if query.instruction and self._pictures.shares_space:
-            words = (await self._embedder.embed([query.wording]))[0]
+            words = await self._embedded(query.wording)
         return await self._pictures.query_vector(query, words, shown)
 
     async def said(self, query: Query) -> Matrix:

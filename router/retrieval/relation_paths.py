@@ -19,17 +19,17 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from router.models.base import Embedder
 from router.retrieval.base import LinkedName
 from router.retrieval.relation_question import AnswerKind, AskedChain, asked_chain
 from router.retrieval.relation_words import is_akin, relation_probabilities, share_stem, spoken, texts_of
+from router.retrieval.word_vectors import WordVectors
 from router.stores.snapshot import GraphSnapshot
 from router.types import PathStep, Vector
 
 MAX_EXPANDED = 4_000
 """Entities whose facts are followed for one name; the rest of a wider path is cut, longest paths first, in the order of ids."""
 MAX_CACHED = 20_000
-"""Words and relations whose vectors are kept (30 MB), and entities whose facts are."""
+"""Entities whose facts are kept."""
 MAX_LISTED = 15
 """Ends written out in a path's text."""
 SAMPLE = 16
@@ -100,15 +100,13 @@ class RelationPaths:
     """Finds the relation paths that a question asks for.
 
     Args:
-        embedder: The shared embedding space; single words and relations are embedded, and kept.
+        vectors: Of single words and relations.
         hops: Longest path, in relations.
     """
 
-    def __init__(self, embedder: Embedder, hops: int) -> None:
-        self._embedder = embedder
+    def __init__(self, vectors: WordVectors, hops: int) -> None:
+        self._vectors = vectors
         self._hops = hops
-        # Questions are made of few words, and relations come again with every question about the same kind of thing.
-        self._vectors: dict[str, Vector] = {}
         self._around: WeakKeyDictionary[GraphSnapshot, _Around] = WeakKeyDictionary()
 
     async def best(self, snapshot: GraphSnapshot, linked: Sequence[LinkedName], question: str, limit: int) -> list[RelationPath]:
@@ -121,7 +119,7 @@ class RelationPaths:
             if not relations or not asked.words:
                 continue
             texts = {word.text for word in asked.words} | ({asked.noun} if asked.noun else set())
-            vectors = await self._embed(texts.union(*map(texts_of, relations)))
+            vectors = await self._vectors.of(texts.union(*map(texts_of, relations)))
             reading = _Reading(asked, relations, vectors)
             prior = math.log(name.probability)
             scored += [
@@ -131,15 +129,6 @@ class RelationPaths:
             scored.append((prior + reading.none, RelationPath(name, (), ())))
         best = _most_probable(scored)[:limit]
         return [replace(path, ends=_by_name(snapshot, path.ends)) for path in best]
-
-    async def _embed(self, texts: set[str]) -> Mapping[str, Vector]:
-        unknown = sorted(texts - self._vectors.keys())
-        if unknown:
-            vectors = await self._embedder.embed(unknown)
-            if len(self._vectors) + len(unknown) > MAX_CACHED:
-                self._vectors = {text: self._vectors[text] for text in texts & self._vectors.keys()}
-            self._vectors.update(zip(unknown, vectors, strict=True))
-        return self._vectors
 
 
 def _most_probable(scored: Sequence[tuple[float, RelationPath]]) -> list[RelationPath]:

@@ -79,6 +79,10 @@ class GraphMirror:
         """
         return (await self._ensure(tenant)).snapshot
 
+    def has(self, tenant: str) -> bool:
+        """Whether its graph is loaded."""
+        return tenant in self._tenants
+
     def loaded_at(self, tenant: str) -> float:
         """When the snapshot was last read from the store or written through, in seconds since 1970."""
         return self._tenants[tenant].loaded_at

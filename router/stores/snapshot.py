@@ -185,6 +185,11 @@ class GraphSnapshot:
         """Structured facts by the entity at either end."""
         return _FactsByEntity(self._state)
 
+    def relations(self) -> list[str]:
+        """Of structured facts, the most frequent first. Looks at every fact."""
+        counted = Counter(fact.relation for fact in self._state.facts.living() if fact.chunk_id is None)
+        return sorted(counted, key=lambda relation: (-counted[relation], relation))
+
     @cached_property
     def relations_between(self) -> Mapping[tuple[str, str], str]:
         """Relation by (subject id, object id), for readable paths; facts read from texts count too."""

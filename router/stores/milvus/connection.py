@@ -27,8 +27,11 @@ LOAD_TIMEOUT_S = 120.0
 _THREADS = 8
 _CHANNEL = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
 """gRPC waits up to two minutes before it tries a dead address again; a server that is back should be found within a second."""
+_OWN_SERVER = {"grpc.keepalive_time_ms": 2**31 - 1}
+"""Lite hangs up on a client that is heard to be alive every ten seconds, as pymilvus's is, and asks nothing in between."""
 
 Result = TypeVar("Result")
+Around = Callable[[Callable[[], Any]], Any]
 
 # pymilvus logs every error with its traceback before it raises it; who catches the error decides what is logged.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -42,10 +45,11 @@ class MilvusConnection:
     """
 
     def __init__(self, client: MilvusClient, version: str, threads: ThreadPoolExecutor, lite_file: Path | None, timeout_s: float) -> None:
+        self.lite_file = lite_file
+        """The Milvus Lite file that this process serves; None where a server is asked."""
         self._client = client
         self._threads = threads
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="milvus-write") if version.startswith("milvus_lite") else threads
-        self._lite_file = lite_file
         self._timeout_s = timeout_s
         self._closed = False
         self.is_lite = version.startswith("milvus_lite")
@@ -80,14 +84,24 @@ class MilvusConnection:
         """One method of the client on one collection. Raises only errors of ours; a caller that is cancelled does not wait."""
         return await self._call(self._threads, method, collection, arguments)
 
-    async def write(self, method: str, collection: str, **arguments: Any) -> Any:
+    async def write(self, method: str, collection: str, *, around: Around | None = None, **arguments: Any) -> Any:
         """As `call`, for what changes rows: Milvus Lite takes one writer per collection (milvus_lite/adapter/grpc/server.py) but does not
         see to it, and leaves its log open when an insert and a flush meet. A thread keeps its turn even when the caller has left.
-        """
-        return await self._call(self._writer, method, collection, arguments)
 
-    async def _call(self, threads: ThreadPoolExecutor, method: str, collection: str, arguments: dict[str, Any]) -> Any:
-        work = partial(getattr(self._client, method), collection, timeout=self._timeout_s, **arguments)
+        Args:
+            method: Of the client.
+            collection: Its first argument.
+            around: Does the write that it is given, and what belongs to it, in the same turn.
+            arguments: The method's others.
+        """
+        return await self._call(self._writer, method, collection, arguments, around)
+
+    async def _call(
+        self, threads: ThreadPoolExecutor, method: str, collection: str, arguments: dict[str, Any], around: Around | None = None
+    ) -> Any:
+        work: Callable[[], Any] = partial(getattr(self._client, method), collection, timeout=self._timeout_s, **arguments)
+        if around is not None:
+            work = partial(around, work)
         try:
             return await self._run(work, threads)
         except MilvusException as error:
@@ -132,7 +146,7 @@ class MilvusConnection:
             return
         self._closed = True
         # In the writer's thread, so that a write that is under way ends first.
-        await asyncio.get_running_loop().run_in_executor(self._writer, _disconnect, self._client, self._lite_file)
+        await asyncio.get_running_loop().run_in_executor(self._writer, _disconnect, self._client, self.lite_file)
         self._writer.shutdown(wait=False)
         self._threads.shutdown(wait=False)
 
@@ -152,7 +166,7 @@ def _connect(settings: MilvusSettings, lite_file: Path | None) -> tuple[MilvusCl
             db_name=settings.database,
             timeout=settings.timeout_s,
             dedicated=True,
-            grpc_options=_CHANNEL,
+            grpc_options=_CHANNEL if lite_file is None else _CHANNEL | _OWN_SERVER,
         )
         if settings.database != "default" and settings.database not in (names := client.list_databases(timeout=settings.timeout_s)):
             raise ConfigurationError(

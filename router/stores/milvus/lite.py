@@ -11,6 +11,7 @@ from milvus_lite.adapter.grpc.server import start_server_in_thread  # type: igno
 from milvus_lite.exceptions import DataDirLockedError, MilvusLiteError  # type: ignore[import-untyped]
 
 from router.errors import ConfigurationError, Conflict, InternalError
+from router.stores.milvus.rows import ExactRows
 
 
 @dataclass(slots=True)
@@ -19,6 +20,8 @@ class _Served:
     database: Any
     uri: str
     users: int
+    rows: dict[tuple[str, str], ExactRows]
+    """By database and collection; shared by every store that opens the file, since each of them writes."""
 
 
 # pymilvus would start the same server for a `.db` path, but it reports a locked file as "open failed" and stops it at exit only.
@@ -55,6 +58,18 @@ def release(path: Path) -> None:
         served.database.close()
 
 
+def rows_of(path: Path, database: str, collection: str) -> ExactRows | None:
+    """What is kept of a collection that is served here and still exists; None where nothing is."""
+    served = _served.get(path.resolve())
+    rows = served.rows.get((database, collection)) if served is not None else None
+    return rows if rows is not None and served.database.has_collection(collection, database) else None  # type: ignore[union-attr]
+
+
+def keep_rows(path: Path, database: str, collection: str, rows: ExactRows) -> None:
+    """For a collection that is served here; the first rows stay."""
+    _served[path.resolve()].rows.setdefault((database, collection), rows)
+
+
 def _start(path: Path) -> _Served:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,4 +85,4 @@ def _start(path: Path) -> _Served:
         raise ConfigurationError(f"the Milvus Lite file {path} cannot be opened: {error}", field="data_dir") from error
     except MilvusLiteError as error:
         raise InternalError(f"the Milvus Lite file {path} is damaged ({error}): move it away, and the corpus is indexed again") from error
-    return _Served(server, database, f"http://127.0.0.1:{port}", users=0)
+    return _Served(server, database, f"http://127.0.0.1:{port}", users=0, rows={})

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 
 from router.errors import InternalError, InvalidInput
 from router.settings import MilvusSettings
 from router.stores.base import Scored
+from router.stores.milvus import lite
 from router.stores.milvus.batching import SearchBatcher, SearchShape
 from router.stores.milvus.collection import collection_name, ensure_collection
-from router.stores.milvus.connection import MilvusConnection
+from router.stores.milvus.connection import Around, MilvusConnection
 from router.stores.milvus.expression import expression, metadata_keys
 from router.stores.milvus.index import VectorIndex, check_reading, checked_index
+from router.stores.milvus.rows import ExactRows, Row
 from router.types import NO_FILTER, Chunk, Filter, Matrix, Vector
 
 MAX_LIMIT = 16_000
@@ -25,6 +28,7 @@ MAX_LIMIT = 16_000
 TIE_MARGIN = 8
 """Hits asked for beyond the limit, so that equal scores at the cut are settled by id and not by where Milvus keeps the row."""
 ROWS_PER_CALL = 256
+ROWS_PER_PAGE = 10_000
 UNFLUSHED_ROWS = 256
 """Milvus Lite searches rows that are not flushed one by one in Python: 30 ms per thousand. A flush of so few takes 25 ms."""
 SCORE_DECIMALS = 6
@@ -34,9 +38,12 @@ SCORE_DECIMALS = 6
 class MilvusVectorStore:
     """Use `open`. The rows of all tenants share a collection; every expression begins with the tenant."""
 
-    def __init__(self, connection: MilvusConnection, collection: str, index: VectorIndex, dimension: int, *, has_text: bool) -> None:
+    def __init__(
+        self, connection: MilvusConnection, collection: str, index: VectorIndex, dimension: int, *, has_text: bool, database: str
+    ) -> None:
         self.connection = connection
         self.collection = collection
+        self._database = database
         self.has_text = has_text
         self._index = index
         self._dimension = dimension
@@ -67,20 +74,27 @@ class MilvusVectorStore:
             index = checked_index(settings.index, is_lite=connection.is_lite, version=connection.version, dimension=dimension)
             name = collection_name(settings.collection_prefix, space)
             await ensure_collection(connection, name, settings=settings, index=index, dimension=dimension)
+            store = cls(connection, name, index, dimension, has_text=settings.lexical == "milvus", database=settings.database)
+            await store._keep_rows()
         except BaseException:
             if beside is None:
                 await connection.aclose()
             raise
-        return cls(connection, name, index, dimension, has_text=settings.lexical == "milvus")
+        return store
 
     async def upsert(self, tenant: str, chunks: Sequence[Chunk], vectors: Matrix) -> None:
         if vectors.shape != (len(chunks), self._dimension):
             raise InternalError(f"vectors of shape {vectors.shape} for {len(chunks)} chunks of dimension {self._dimension}")
         for start in range(0, len(chunks), ROWS_PER_CALL):
             part = slice(start, start + ROWS_PER_CALL)
-            rows = [self._row(tenant, chunk, vector) for chunk, vector in zip(chunks[part], vectors[part], strict=True)]
-            await self.connection.write(self._replace, self.collection, data=rows)
-            await self._flush_often(len(rows))
+            await self._write(tenant, list(zip(chunks[part], vectors[part], strict=True)))
+
+    async def _write(self, tenant: str, written: Sequence[tuple[Chunk, Vector]]) -> None:
+        kept = [Row(tenant, chunk.id, chunk.document_id, chunk.collection, vector) for chunk, vector in written]
+        around = self._around(lambda rows: rows.put(kept))
+        data = [self._row(tenant, chunk, vector) for chunk, vector in written]
+        await self.connection.write(self._replace, self.collection, around=around, data=data)
+        await self._flush_often(len(written))
 
     async def search(
         self, tenant: str, vector: Vector, limit: int, *, collection: str | None = None, where: Filter = NO_FILTER
@@ -88,9 +102,17 @@ class MilvusVectorStore:
         if vector.shape != (self._dimension,):
             raise InternalError(f"a vector of shape {vector.shape} in a space of dimension {self._dimension}")
         check_limit(limit)
+        if not where and (rows := self._kept) is not None:
+            found = await self.connection.run(partial(rows.search, tenant, vector, limit, collection, SCORE_DECIMALS))
+            if found is not None:
+                return [Scored(chunk_id, cosine) for chunk_id, cosine in found]
         return await self._batcher.search(SearchShape(expression(where, tenant=tenant, collection=collection), limit), vector)
 
     async def vectors(self, tenant: str, chunk_ids: Sequence[str]) -> dict[str, Vector]:
+        if (rows := self._kept) is not None:
+            kept = await self.connection.run(partial(rows.vectors, tenant, chunk_ids))
+            if kept is not None:
+                return kept
         found = await self._read(tenant, chunk_ids, "Session")
         missing = [chunk for chunk in chunk_ids if chunk not in found]
         if missing and not self.connection.is_lite:
@@ -120,7 +142,8 @@ class MilvusVectorStore:
 
     async def delete_document(self, tenant: str, document_id: str) -> None:
         rows = expression(NO_FILTER, tenant=tenant, document_id=document_id)
-        await self.connection.write("delete", self.collection, filter=rows)
+        around = self._around(lambda kept: kept.remove(tenant, document_id))
+        await self.connection.write("delete", self.collection, around=around, filter=rows)
         if not self.connection.is_lite:
             # A delete by expression tells the client no timestamp (Milvus 2.3.5), so that Session reads would still find the rows.
             # A Strong read waits until the delete has arrived. tests/contract/test_vector_store.py fails without it on such a server.
@@ -136,6 +159,35 @@ class MilvusVectorStore:
 
     async def aclose(self) -> None:
         await self.connection.aclose()
+
+    @property
+    def _kept(self) -> ExactRows | None:
+        file = self.connection.lite_file
+        return None if file is None else lite.rows_of(file, self._database, self.collection)
+
+    def _around(self, change: Callable[[ExactRows], None]) -> Around | None:
+        """Brings a change to the rows in this process, after Milvus has taken it."""
+        rows = self._kept
+        return None if rows is None else partial(rows.after, change=partial(change, rows))
+
+    async def _keep_rows(self) -> None:
+        """Read what is there, so that searches need not ask Milvus Lite: where the index would look at every row too."""
+        file = self.connection.lite_file
+        if file is None or (self._index.type, self._index.metric) != ("FLAT", "COSINE") or self._kept is not None:
+            return
+        rows = ExactRows(self._dimension)
+        await self.connection.run(partial(self._read_rows, rows))
+        counted = await self.connection.call("query", self.collection, filter='id != ""', output_fields=["count(*)"])
+        if int(counted[0]["count(*)"]) != rows.count:
+            rows.let_go()
+        lite.keep_rows(file, self._database, self.collection, rows)
+
+    def _read_rows(self, rows: ExactRows) -> None:
+        columns = ["id", "document_id", "collection", "vector"]
+        pages = self.connection.client.query_iterator(self.collection, batch_size=ROWS_PER_PAGE, output_fields=columns)
+        while rows.are_whole and (page := pages.next()):
+            rows.put([Row(*tenant_and_chunk(row["id"]), row["document_id"], row["collection"], row["vector"]) for row in page])
+        pages.close()
 
     def _row(self, tenant: str, chunk: Chunk, vector: Vector) -> dict[str, Any]:
         row: dict[str, Any] = {
@@ -183,6 +235,8 @@ class MilvusVectorStore:
             limit=shape.limit + TIE_MARGIN,
             anns_field="vector",
             search_params={"metric_type": self._index.metric, "params": parameters},
+            # Milvus Lite would read every field of each hit otherwise, and send it.
+            output_fields=["id"],
             consistency_level="Session",
         )
         return [self._ranked(hits, shape.limit) for hits in found]
@@ -212,4 +266,9 @@ def row_id(tenant: str, chunk: str) -> str:
 
 
 def chunk_id(row: str) -> str:
-    return row.split("/", 1)[1]
+    return tenant_and_chunk(row)[1]
+
+
+def tenant_and_chunk(row: str) -> tuple[str, str]:
+    tenant, chunk = row.split("/", 1)
+    return unquote(tenant), chunk

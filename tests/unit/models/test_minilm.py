@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.errors import ConfigurationError, ModelUnavailable
 from router.models import minilm, weights
 from router.models.embedding import open_embedder
-from router.models.minilm import MiniLM
+from router.models.minilm import MiniLM, of_like_length
 from router.settings import EmbeddingSettings
 
 TEXTS = (
@@ -59,6 +62,18 @@ async def test_a_batch_with_padding_equals_single_texts(embedder):
     together = await embedder.embed(TEXTS)
     alone = np.concatenate([await embedder.embed([text]) for text in TEXTS])
     assert np.abs(together - alone).max() < SINGLE_TOLERANCE
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 64))
+def test_texts_of_like_length_go_together_and_none_is_lost(lengths, least_saved):
+    batch = [range(length) for length in sorted(lengths)]
+    parts = of_like_length(batch, least_saved)
+    assert [text for part in parts for text in part] == batch
+    for part in parts:
+        assert sum(len(part[-1]) - len(text) for text in part) < least_saved
+    for part, after in pairwise(parts):
+        # One more would have cost too much.
+        assert sum(len(after[-1]) - len(text) for text in (part[-1], *after)) >= least_saved
 
 
 async def test_a_folder_with_the_same_weights_needs_no_torch_either(tmp_path: Path):

@@ -15,6 +15,7 @@ from router.retrieval.base import Probe, RetrievalRequest
 from router.retrieval.graph import GraphRetriever
 from router.retrieval.linker import NameLinker, without_names
 from router.retrieval.relation_paths import RelationPaths
+from router.retrieval.word_vectors import WordVectors
 from router.settings import EmbeddingSettings, GraphSource, WalkSettings
 from router.stores.base import GraphBatch
 from router.stores.mirror import GraphMirror
@@ -57,7 +58,7 @@ async def embedder(tmp_path):
 async def ask(tmp_path, embedder):
     mirror, passages, _ = await mirror_of(CORPUS, tmp_path, FACTS)
     database = Database(last_seen=time.monotonic())
-    paths = RelationPaths(embedder, 2)
+    paths = RelationPaths(WordVectors(embedder), 2)
     vectors = PassageVectors(embedder.dimension)
     await vectors.on_written(TENANT, CORPUS, await embedder.embed([embedded_text(chunk) for chunk in CORPUS]), GraphBatch())
     retriever = GraphRetriever("graph", GraphSource(), WalkSettings(), mirror, vectors, passages, database)

@@ -34,6 +34,7 @@ from router.retrieval.probe import Prober
 from router.retrieval.relation_paths import RelationPaths
 from router.retrieval.vector import VectorRetriever
 from router.retrieval.web_page import AddressGuard
+from router.retrieval.word_vectors import WordVectors
 from router.settings import CorpusSettings, GraphSource, JournalSettings, PictureAddressSettings, VectorSource, WalkSettings
 from router.stopwatch import Stopwatch
 from router.stores.base import Scored
@@ -122,7 +123,7 @@ async def opened(
     addresses = await PictureAddresses.open(settings or PictureAddressSettings(), journal, files, AddressGuard(allow=("127.0.0.1",)))
     linker, search = NameLinker(mirror), PictureSearch(pictures, picture_vectors, passage_vectors)
     looking = QueryPictures(encoder, text, Composition(0.5).compose, addresses, search, linker, journal)
-    prober = Prober(embedder, passages, linker, mirror, RelationPaths(embedder, 3), 20, lexical, lexical, looking)
+    prober = Prober(embedder, passages, linker, mirror, RelationPaths(WordVectors(embedder), 3), 20, lexical, lexical, looking)
     try:
         await corpus.start()
         if uploads:

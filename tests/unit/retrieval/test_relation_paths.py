@@ -8,6 +8,7 @@ from router.corpus.base import Triple
 from router.models.embedding import open_embedder
 from router.retrieval.linker import NameLinker
 from router.retrieval.relation_paths import RelationPaths
+from router.retrieval.word_vectors import WordVectors
 from router.settings import EmbeddingSettings
 from tests.unit.graphs import TENANT, mirror_of, passage
 
@@ -50,7 +51,7 @@ async def ask(tmp_path, embedder):
         mirror, _, _ = await mirror_of((passage("menu", "Canteen Menu", "Soup."),), tmp_path, facts_of(graph))
         snapshot = await mirror.current(TENANT)
         linked = await NameLinker(mirror).link(TENANT, question)
-        found = await RelationPaths(embedder, hops).best(snapshot, linked, question, 5)
+        found = await RelationPaths(WordVectors(embedder), hops).best(snapshot, linked, question, 5)
         return [(tuple(snapshot.entity(end).name for end in path.ends), path.probability) for path in found]
 
     return best
@@ -116,3 +117,9 @@ async def test_going_back_finds_the_others_and_never_where_it_came_from(ask) -> 
 @pytest.mark.parametrize("question", ["Who manufactured it?", "Pump P4", "What of Pump P4?"])
 async def test_a_question_that_names_nothing_or_asks_nothing_has_no_path(ask, question: str) -> None:
     assert await ask(PLANT, question) == []
+
+
+async def test_relations_of_a_graph_come_the_most_frequent_first(tmp_path):
+    mirror, _, _ = await mirror_of((passage("menu", "Canteen Menu", "Soup."),), tmp_path, facts_of(FILMS))
+    relations = (await mirror.current(TENANT)).relations()
+    assert relations == ["directed by", "release year", "starred actors", "written by", "has genre", "in language"]
