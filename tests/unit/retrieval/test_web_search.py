@@ -205,7 +205,11 @@ async def test_a_broken_recording_stops_the_start(tmp_path: Path, content: bytes
     assert failed.value.field == "sources.web.search.path"
 
 
-@pytest.mark.parametrize("content", [None, b"not packed", gzip.compress(b"x" * 1000)[:20], b"\x1f\x8b\x08\x00" + b"\xff" * 30])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"not packed", gzip.compress(b"x" * 1000, mtime=0)[:20], b"\x1f\x8b\x08\x00" + b"\xff" * 30],
+    ids=["absent", "not packed", "cut off", "not what its head says"],
+)
 async def test_an_unreadable_recording_stops_the_start(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "web.jsonl.gz"
     if content is not None:
