@@ -59,8 +59,10 @@ async def answered(app: App, question: str, photo: str | bytes, *, by_address: b
     return answer
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """Of a service with pictures, in a folder unless the test asks for a bucket: it starts anew for each."""
+
     async def by_colours(models, cache_dir, text):
         return EmbeddingSpace("colours", "1", text.dimension, text, ColourEncoder(text.dimension), Composition(0.5))
 
@@ -68,13 +70,15 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     with object_server.serving() as server:
-        store = f"s3://bucket/prefix?endpoint={server.endpoint}&region=eu-central-1" if request.param == "bucket" else None
+        kind = getattr(request, "param", "folder")
+        store = f"s3://bucket/prefix?endpoint={server.endpoint}&region=eu-central-1" if kind == "bucket" else None
         pictures = PictureAddressSettings(store=store and SecretStr(store))
         yield Settings(data_dir=tmp_path, sources={"vector": VectorSource(), "graph": GraphSource()}, pictures=pictures)
         assert (store is None) == (tmp_path / "pictures").exists()
         assert (store is not None) == any(name.startswith("bucket/prefix/default/") for name in server.objects)
 
 
+@pytest.mark.parametrize("settings", ["folder", "bucket"], indirect=True)
 async def test_from_a_photo_to_a_cited_answer_over_a_restart(settings: Settings) -> None:
     async with open_app(settings) as app:
         told = [given async for given in app.corpus.ingest("default", uploads())]
