@@ -119,7 +119,7 @@ def versions_command(config: Config = None, overrides: Overrides = None, as_json
         manifest = versions.manifest()
         compared = {version: versions.comparison(version) for version in manifest.versions}
         if as_json:
-            print_json({
+            document = {
                 "live": manifest.live,
                 "versions": {
                     version: {
@@ -129,7 +129,8 @@ def versions_command(config: Config = None, overrides: Overrides = None, as_json
                     for version, kept in manifest.versions.items()
                 },
                 "history": [step.model_dump(mode="json") for step in manifest.history],
-            })  # fmt: skip
+            }
+            print_json(document)
             return
         table = _table("version", "made", "sha256", "compared")
         for version in (SHIPPED, *manifest.versions):
@@ -205,13 +206,14 @@ def compare(
         if comparison is not None and comparison.version in versions.manifest().versions:
             versions.keep_comparison(comparison)
         if as_json:
-            print_json({
+            document = {
                 "comparison": None if comparison is None else comparison.model_dump(mode="json"),
                 "off_policy": None if off_policy is None else off_policy.model_dump(mode="json"),
                 "judged": [asdict(one) for one in judged],
                 "arms": [asdict(one) for one in arms],
                 "differences": [asdict(one) for one in differences],
-            })  # fmt: skip
+            }
+            print_json(document)
             return
         _show_judged(judged)
         for told_of in (*arms, *differences):

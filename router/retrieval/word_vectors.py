@@ -56,8 +56,9 @@ class WordVectors:
                 break
             if relation not in self._relations:
                 self._relations.add(relation)
-                self._ahead.update(texts_of(relation))
-                self._waiting += texts_of(relation)
+                texts = texts_of(relation)
+                self._ahead.update(texts)
+                self._waiting += texts
         if self._waiting and (self._worker is None or self._worker.done()):
             self._worker = asyncio.create_task(self._embed_what_waits(), name="names of relations")
 
