@@ -79,7 +79,7 @@ def _is_heading(line: str) -> bool:
 def _is_title_case(words: str) -> bool:
     """`Terms of Use`: two words at least, capitalised but for the small ones."""
     # Imported here: the command line looks at formats too, and must not wait for spaCy.
-    from spacy.lang.en.stop_words import STOP_WORDS
+    from router.spacy import STOP_WORDS
 
     rest = [word for word in words.split() if word.casefold() not in STOP_WORDS]
     return len(rest) > 1 and all(word[0].isupper() or word[0].isdigit() or not word[0].isalnum() for word in rest)

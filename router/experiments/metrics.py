@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import ir_measures
 import Stemmer
-from spacy.lang.en.stop_words import STOP_WORDS
 
 from router.experiments.dataset import Question
+from router.spacy import STOP_WORDS
 from router.types import Evidence
 
 NDCG_CUT = 10

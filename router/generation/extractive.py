@@ -7,14 +7,13 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from spacy.lang.en.stop_words import STOP_WORDS
-
 from router.generation.base import GeneratorEvent, Written
 from router.generation.prompt import NOT_FOUND
 from router.generation.sentences import sentences, split_sentences
 from router.models.base import Embedder
 from router.routing.overview import overview_asked
 from router.settings import GenerationSettings
+from router.spacy import STOP_WORDS
 from router.types import Caller, Citation, Evidence, EvidenceKind, Notice, Query, Retrieval, Span, Token, Vector
 
 NAME = "extractive"

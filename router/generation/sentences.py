@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
-import spacy
-from spacy.language import Language
-
 from router.generation.citations import without_citations
+from router.spacy import Language, blank
 from router.types import Evidence, EvidenceKind
 
 LEAST_WORDS = 4
@@ -82,6 +80,6 @@ def _plain(text: str) -> str:
 @cache
 def _splitter() -> Language:
     # Rules only: no model is loaded, and it is safe to call from several threads.
-    splitter = spacy.blank("en")
+    splitter = blank("en")
     splitter.add_pipe("sentencizer")
     return splitter

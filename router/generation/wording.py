@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from spacy.lang.en.stop_words import STOP_WORDS
-
 from router.generation.prompt import says_not_found
 from router.generation.sentences import split_sentences
+from router.spacy import STOP_WORDS
 from router.types import Evidence
 
 LEAST_HELD = 0.8

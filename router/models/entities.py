@@ -7,18 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import spacy
-
 from router.errors import ConfigurationError
 from router.models import weights
 from router.models.base import Recognised, RecognisedName, RecognisedRelation
 from router.models.batching import MicroBatcher
 from router.models.subjects import subjects
 from router.settings import EntitySettings
+from router.spacy import Language, load
 from router.types import Span
 
 if TYPE_CHECKING:
-    from spacy.language import Language
     from spacy.tokens import Doc, Token
     from spacy.tokens import Span as Tokens
 
@@ -170,7 +168,7 @@ def load_pipeline(model: str) -> Language:
     if model == DEFAULT and weights.package_folder(DEFAULT) is None and (package := weights.package_folder(DEFAULT_PACKAGE)):
         place = next(package.glob(f"{DEFAULT_PACKAGE}-*/config.cfg")).parent
     try:
-        pipeline = spacy.load(place, exclude=UNUSED)
+        pipeline = load(place, exclude=UNUSED)
     except (OSError, ValueError, ImportError, StopIteration) as exc:
         raise ConfigurationError(
             f"{FIELD}: spaCy cannot load {model!r} ({exc}). Install it (`pip install {DISTRIBUTION}` brings {DEFAULT}) or name a folder.",

@@ -13,8 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from spacy.lang.en.stop_words import STOP_WORDS
-
+from router.spacy import STOP_WORDS
 from router.types import Turn
 
 MAX_TURNS = 4

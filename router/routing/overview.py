@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from spacy.lang.en.stop_words import STOP_WORDS
-
+from router.spacy import STOP_WORDS
 from router.types import Query
 
 _CORPUS = re.compile(

@@ -210,5 +210,11 @@ def test_the_command_starts_without_any_backend() -> None:
     assert loaded.stdout.strip() == "[]"
 
 
+def test_the_service_starts_without_torch() -> None:
+    code = "import sys, router.app; print('torch' in sys.modules); import torch; print(torch.ones(1).item())"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert loaded.stdout.split() == ["False", "1.0"]
+
+
 def test_version() -> None:
     assert invoke("--version").stdout == "0.1.0\n"
