@@ -13,7 +13,7 @@ import pytest_asyncio
 from router.corpus.base import DocumentState, Upload
 from router.errors import AllSourcesUnavailable
 from router.types import Answer, Citation, Condition, EvidenceKind, Filter, Query, Retrieval, RouteDecision, SourceCode, TextPart, Token
-from tests.e2e.service import Service, alive, eventually, running
+from tests.e2e.service import Service, eventually, running
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
@@ -185,13 +185,3 @@ async def test_a_killed_graph_degrades_and_comes_back_by_itself(service: Service
     await eventually(is_well, within_s=90)
     states = await ingest(service, {"after.md": "# After\n\nWritten after the graph came back, about Aster Foundry."})
     assert states == {"after.md": DocumentState.SEARCHABLE}
-
-
-async def test_stopping_is_orderly_and_children_go_with_the_parent(tmp_path) -> None:
-    first = Service(tmp_path)
-    await first.start()
-    child = first.children()["java"]
-    await first.kill()
-    await eventually(lambda: not alive(child), within_s=10)
-    await first.start()
-    assert await first.stop() == 0
