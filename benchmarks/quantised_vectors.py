@@ -74,6 +74,7 @@ def main(
     real: Annotated[int, typer.Option(help="At most so many passages of the data sets; further rows are synthetic.")] = 10_000,
     questions: Annotated[int, typer.Option(help="Questions, spread over the data sets.")] = 300,
     only: Annotated[list[str] | None, typer.Option(help="Only these types beside FLAT; may be given several times.")] = None,
+    parts: Annotated[list[int] | None, typer.Option(help="The `m` of IVF_PQ (192, 96, 48); may be given several times.")] = None,
     files: Annotated[Path | None, typer.Option(help="Folder of the server's files: how much an index adds there is measured.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps the embeddings for the next run.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there as well.")] = None,
@@ -82,14 +83,14 @@ def main(
     console, figures = Console(width=150), []
     sample = asyncio.run(embeddings(corpus, real, questions, cache))
     for rows in vectors:
-        found = asyncio.run(measure(uri, sample, rows, cases(rows, only or ()), files, console))
+        found = asyncio.run(measure(uri, sample, rows, cases(rows, only or (), parts or PARTS), files, console))
         console.print(table(rows, min(rows, len(sample.vectors)), found))
         figures += found
         if json_file is not None:
             json_file.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def cases(rows: int, only: Sequence[str] = ()) -> list[Case]:
+def cases(rows: int, only: Sequence[str] = (), parts: Sequence[int] = PARTS) -> list[Case]:
     """Lists: the power of two below four times the root of the rows."""
     lists: Parameters = {"nlist": 2 ** int(np.log2(4 * rows**0.5))}
     probes: tuple[Parameters, ...] = tuple({"nprobe": count} for count in (16, 64))
@@ -97,7 +98,7 @@ def cases(rows: int, only: Sequence[str] = ()) -> list[Case]:
         Case("HNSW", {"M": 16, "efConstruction": 200}, ({"ef": 64}, {"ef": 256})),
         Case("IVF_FLAT", lists, probes),
         Case("IVF_SQ8", lists, probes),
-        *(Case("IVF_PQ", {**lists, "m": m, "nbits": 8}, probes) for m in PARTS),
+        *(Case("IVF_PQ", {**lists, "m": m, "nbits": 8}, probes) for m in parts),
     ]
     return [case for case in chosen if not only or case.type in only]
 
