@@ -211,9 +211,9 @@ def test_the_command_starts_without_any_backend() -> None:
 
 
 def test_the_service_starts_without_torch() -> None:
-    code = "import sys, router.app; print('torch' in sys.modules); import torch; print(torch.ones(1).item())"
+    code = "import sys, router.app; print('torch' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert loaded.stdout.split() == ["False", "1.0"]
+    assert loaded.stdout.strip() == "False"
 
 
 def test_version() -> None:
