@@ -31,7 +31,7 @@ async def endpoint() -> AsyncIterator[Endpoint]:
 
 @pytest.fixture
 async def model(endpoint, tmp_path):
-    settings = OpenAILLM(kind="openai", base_url=f"http://127.0.0.1:{endpoint.port}/v1", model="m", api_key="sekret", timeout_s=2.0)
+    settings = OpenAILLM(kind="openai", base_url=f"http://127.0.0.1:{endpoint.port}/v1", model="m", api_key="sekret", timeout_s=20.0)
     model = await open_language_model(settings, tmp_path, tmp_path)
     yield model
     await model.aclose()
