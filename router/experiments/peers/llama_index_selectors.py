@@ -14,6 +14,7 @@ from llama_index.core.base.base_selector import BaseSelector
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.types import CompletionResponse, CompletionResponseGen, LLMMetadata
 from llama_index.core.llms.custom import CustomLLM
+from llama_index.core.output_parsers.base import OutputParserException
 from llama_index.core.schema import QueryBundle
 from llama_index.core.selectors import EmbeddingSingleSelector, LLMMultiSelector, LLMSingleSelector
 from llama_index.core.tools.types import ToolMetadata
@@ -49,7 +50,7 @@ class SelectorPolicy:
             result = await self._selector.aselect(choices, QueryBundle(query.text))
             reasons = {sources[_place(one.index, len(sources))].name: str(one.reason) for one in result.selections}
         # What the library raises on a reply that is not of its form depends on how far its parser came.
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        except (OutputParserException, ValueError, KeyError, TypeError, AttributeError) as exc:
             detail = " ".join(str(exc).split())[:200]
             raise InternalError(f"{self.name} did not understand the model's reply: {detail}", reason="SELECTION_MALFORMED") from exc
         routes = tuple(

@@ -42,7 +42,10 @@ async def test_the_model_reads_the_descriptions_and_its_choices_are_taken() -> N
     assert [route.probability for route in multi.routes] == [1.0, 0.0, 1.0]
 
 
-@pytest.mark.parametrize("said", ["I would ask the graph.", reply(0), reply(4), '{"choice": 1}', "[1]"])
+NEITHER_JSON_NOR_YAML = '[{choice: 2, reason: "a name with \x83 in it"}]'
+
+
+@pytest.mark.parametrize("said", ["I would ask the graph.", reply(0), reply(4), '{"choice": 1}', "[1]", NEITHER_JSON_NOR_YAML])
 async def test_a_malformed_selection_is_a_failure(said: str) -> None:
     with pytest.raises(InternalError) as error:
         await decide(llm_single_selector(ScriptedLanguageModel([said])))
