@@ -20,9 +20,10 @@ from router.correction.corrector import Corrector
 from router.correction.judge import EvidenceJudge
 from router.correction.sub_questions import SubQuestions
 from router.correction.widen import Widen
-from router.engine import Engine, Source
+from router.engine import Engine
 from router.errors import ConfigurationError, ModelUnavailable, StoreUnavailable
 from router.filtering.registry import open_output_filters, open_query_filters
+from router.gathering import Gatherer, Source
 from router.generation.base import Generator
 from router.generation.extractive import ExtractiveGenerator
 from router.generation.llm import LLMGenerator
@@ -45,6 +46,7 @@ from router.ranking.walk import WalkFusion
 from router.retrieval.base import Retriever
 from router.retrieval.follow_up import FollowUps
 from router.retrieval.graph import GraphRetriever
+from router.retrieval.illustrations import Illustrations
 from router.retrieval.linker import NameLinker
 from router.retrieval.overview import OverviewRetriever
 from router.retrieval.picture_uri import PictureAddresses
@@ -61,9 +63,11 @@ from router.retrieval.word_vectors import WordVectors
 from router.routing.bandit import BanditPolicy
 from router.routing.base import RoutingPolicy, SourceProfile
 from router.routing.chain import PolicyChain
+from router.routing.decider import Decider
 from router.routing.experience import LoggedExperience
 from router.routing.experiment import Arm, Experiment
 from router.routing.features import features
+from router.routing.latency import Latencies
 from router.routing.registry import named_policy, open_policies
 from router.routing.shadow import Shadows
 from router.routing.versions import PolicyVersions
@@ -142,30 +146,18 @@ class _Assembly:
         sources = [await self._open_source(name, source, linker) for name, source in self._settings.sources.items()]
         self._versions = PolicyVersions(self._settings.data_dir)
         opened = open_policies(self._settings.routing, self._llm, self._versions, self._experience())
-        policies = {name: policy for name, (policy, _) in opened.items()}
-        chain = self._chain(policies)
-        decisions = await self._open_decision_log()
+        decisions, latencies, prober = await self._open_decision_log(), Latencies(), self._prober(linker, pictures)
         engine = Engine(
-            sources=tuple(sources),
             follow_ups=FollowUps(self._llm),
-            prober=self._prober(linker, pictures),
-            policies=policies,
-            chain=PolicyChain(chain),
-            fusions=self._fusions(),
-            default_fusion=self._settings.fusion.method,
-            reranker=await self._open_reranker(),
-            corrector=self._corrector(),
-            diversity=Diversity(self._passage_vectors, self._settings.retrieval.diversity, self._near_duplicates),
+            prober=prober,
+            decider=self._decider(sources, {name: policy for name, (policy, _) in opened.items()}, latencies),
+            gatherer=await self._gatherer(sources, prober, latencies),
             reader=self._reader(),
             generator=self._generator(),
-            thumbnails=self._picture_store,
-            regions=self._journal,
-            settings=self._settings.retrieval,
+            generation_reserve_s=self._settings.retrieval.generation_reserve_s,
             query_filters=await open_query_filters(self._settings.filters, self._embedder),
             output_filters=await open_output_filters(self._settings.filters, self._embedder),
             observer=decisions,
-            experiment=self._experiment(policies, chain),
-            shadows=self._shadows(policies),
         )
         return App(
             settings=self._settings,
@@ -176,6 +168,31 @@ class _Assembly:
             decisions=decisions,
             embedder=self._embedder,
             language_model=self._llm,
+        )
+
+    def _decider(self, sources: Sequence[Source], policies: Mapping[str, RoutingPolicy], latencies: Latencies) -> Decider:
+        chain = self._chain(policies)
+        return Decider(
+            [source.profile for source in sources],
+            policies,
+            PolicyChain(chain),
+            latencies,
+            self._experiment(policies, chain),
+            self._shadows(policies),
+        )
+
+    async def _gatherer(self, sources: Sequence[Source], prober: Prober, latencies: Latencies) -> Gatherer:
+        return Gatherer(
+            sources=sources,
+            prober=prober,
+            fusions=self._fusions(),
+            default_fusion=self._settings.fusion.method,
+            reranker=await self._open_reranker(),
+            corrector=self._corrector(),
+            diversity=Diversity(self._passage_vectors, self._settings.retrieval.diversity, self._near_duplicates),
+            settings=self._settings.retrieval,
+            latencies=latencies,
+            illustrations=Illustrations(self._picture_store, self._journal),
         )
 
     def _experience(self) -> LoggedExperience | None:

@@ -16,7 +16,8 @@ from router.api.convert import (
 )
 from router.api.interceptors import Context, current_caller
 from router.api.streams import closing
-from router.engine import Engine, Options
+from router.call import Options
+from router.engine import Engine
 from router.errors import InternalError, InvalidInput
 from router.pb import router_service_pb2 as pb
 from router.pb import router_service_pb2_grpc as pb_grpc

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from router.call import Options
 from router.correction.judge import judged
-from router.engine import Engine, Options
+from router.engine import Engine
 from router.experiments.dataset import Question
 from router.experiments.metrics import carries
 from router.experiments.retrieval import caller

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from router.engine import Engine, Options
+from router.call import Options
+from router.engine import Engine
 from router.errors import InvalidInput
 from router.experiments.dataset import Question
 from router.experiments.retrieval import Measured, Run, caller

@@ -7,7 +7,8 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from router.engine import MAX_LIMIT, Engine, Options
+from router.call import MAX_LIMIT, Options
+from router.engine import Engine
 from router.errors import InvalidInput
 from router.experiments.dataset import Question
 from router.experiments.llm_usage import LLMUsage, counted_llm_usage

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from router import __version__
-from router.engine import Engine, Options
+from router.call import Options
+from router.engine import Engine
 from router.errors import Conflict, InvalidInput
 from router.experiments.dataset import Dataset, Question
 from router.experiments.metrics import carries, documents, has_answer, telling

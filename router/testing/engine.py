@@ -10,16 +10,19 @@ import numpy as np
 
 from router.correction.corrector import Corrector
 from router.correction.judge import EvidenceJudge
-from router.engine import Engine, PictureRegions, Source
+from router.engine import Engine
 from router.errors import RouterError
 from router.filtering.base import OutputFilter, QueryFilter
+from router.gathering import Gatherer, Source
 from router.generation.base import Generator, GeneratorEvent, Written
 from router.ranking.diversity import Diversity
 from router.ranking.symmetric import ReciprocalRankFusion
 from router.retrieval.base import Probe, RetrievalRequest, Retrieved, Retriever
 from router.retrieval.follow_up import FollowUps
+from router.retrieval.illustrations import Illustrations, PictureRegions
 from router.retrieval.probe import Prober
 from router.routing.base import DecisionObserver, RoutingPolicy, SourceProfile
+from router.routing.decider import Decider
 from router.routing.experiment import Experiment
 from router.routing.latency import Latencies
 from router.routing.shadow import Shadows
@@ -142,27 +145,35 @@ def small_engine(
 ) -> Engine:
     """An engine over these sources. Its chain is the first policy; by default one that chooses every source. It corrects nothing."""
     policies = policies or (TablePolicy("all", dict.fromkeys(retrievers, 1.0)),)
+    sources = [Source(SourceProfile(name, "vector", f"The source {name}.", 0.0), retriever) for name, retriever in retrievers.items()]
+    settings, latencies, prober = settings or RetrievalSettings(), latencies or Latencies(), BlindProber()
     return Engine(
-        sources=tuple(
-            Source(SourceProfile(name, "vector", f"The source {name}.", 0.0), retriever) for name, retriever in retrievers.items()
-        ),
         follow_ups=FollowUps(),
-        prober=BlindProber(),
-        policies={policy.name: policy for policy in policies},
-        chain=policies[0],
-        fusions={"rrf": ReciprocalRankFusion(k=60)},
-        default_fusion="rrf",
-        reranker=None,
-        corrector=corrector or Corrector(EvidenceJudge(), (), turns=0),
-        diversity=Diversity(PassageVectors(1), 0.0),
+        prober=prober,
+        decider=Decider(
+            [source.profile for source in sources],
+            {policy.name: policy for policy in policies},
+            policies[0],
+            latencies,
+            experiment,
+            shadows,
+        ),
+        gatherer=Gatherer(
+            sources=sources,
+            prober=prober,
+            fusions={"rrf": ReciprocalRankFusion(k=60)},
+            default_fusion="rrf",
+            reranker=None,
+            corrector=corrector or Corrector(EvidenceJudge(), (), turns=0),
+            diversity=Diversity(PassageVectors(1), 0.0),
+            settings=settings,
+            latencies=latencies,
+            illustrations=Illustrations(regions=regions),
+        ),
         reader=None,
         generator=generator or QuotingGenerator(),
-        settings=settings or RetrievalSettings(),
+        generation_reserve_s=settings.generation_reserve_s,
         query_filters=query_filters,
         output_filters=output_filters,
         observer=observer,
-        latencies=latencies,
-        experiment=experiment,
-        shadows=shadows,
-        regions=regions,
     )

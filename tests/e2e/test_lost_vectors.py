@@ -10,9 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.app import App, open_app
+from router.call import Options
 from router.corpus.base import Upload
 from router.corpus.chunk import document_id
-from router.engine import Options
 from router.models import minilm, weights
 from router.settings import MilvusSettings, Settings, VectorSource
 from router.stores.milvus import MilvusVectorStore

@@ -13,9 +13,9 @@ from PIL import Image
 from pydantic import SecretStr
 
 from router.app import App, open_app
+from router.call import Options
 from router.corpus.base import Upload
 from router.corpus.chunk import document_id
-from router.engine import Options
 from router.models import aligned, minilm, weights
 from router.models.spaces import Composition, EmbeddingSpace
 from router.settings import (

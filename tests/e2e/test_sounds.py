@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from router.app import App, open_app
+from router.call import Options
 from router.corpus.base import Upload
 from router.corpus.chunk import document_id
-from router.engine import Options
 from router.errors import NotFound
 from router.models import minilm, weights
 from router.models.embedding import open_embedder

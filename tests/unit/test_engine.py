@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from router.call import Options
 from router.correction.base import Change, Lookup, State, Verdict
 from router.correction.corrector import Corrector
 from router.correction.widen import Widen
-from router.engine import Options
 from router.errors import AllSourcesUnavailable, InvalidInput, NotImplementedYet, QueryRefused, StoreUnavailable
 from router.filtering.base import Finding
 from router.routing.latency import LEAST_CALLS, Latencies

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from router.engine import Options
+from router.call import Options
 from router.experiments import report
 from router.experiments.retrieval import FUSED, Measured, Run
 from router.settings import Settings

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from router.engine import Engine, Options, Source
+from router.call import Options
+from router.engine import Engine
 from router.errors import InvalidInput, StoreUnavailable
 from router.experiments.dataset import Question
 from router.experiments.retrieval import FUSED, Run, measure, planned_runs
+from router.gathering import Source
 from router.testing.engine import ListRetriever, small_engine
 from router.types import Evidence, EvidenceKind, Provenance
 

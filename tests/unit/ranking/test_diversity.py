@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.engine import Options
+from router.call import Options
 from router.ranking.diversity import Diversity, without_repetitions
 from router.stores.base import GraphBatch
 from router.stores.fingerprints import NearDuplicates

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.call import Options
 from router.corpus.chunk import Chunker, embedded_text, to_chunks
 from router.corpus.load import format_of, load
-from router.engine import Options
 from router.errors import ModelUnavailable
 from router.models import minilm, weights
 from router.models.embedding import open_embedder

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from router import __version__
-from router.engine import Options
+from router.call import Options
 from router.errors import InvalidInput, NotFound, RouterError, StoreUnavailable
 from router.settings import JournalSettings, LearningSettings
 from router.stores import decision_log
