@@ -1,17 +1,23 @@
-"""What tests of several rooms share: a real Neo4j, started once and only when a test asks for it; packages that plug something in."""
+"""What tests of several rooms share: a real Neo4j and a real PostgreSQL, each started once and only when a test asks for it; packages that
+plug something in.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import hypothesis
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
+from router.settings import JournalSettings
 from router.testing.neo4j_server import Neo4jServer, fetch_jars, missing_tools, run_neo4j
+from router.testing.postgres_server import PostgresServer, find_programs, run_postgres
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,3 +56,26 @@ async def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     lib = await fetch_jars(ROOT / "tests" / "neo4j" / "pom.xml", ROOT / ".cache" / "neo4j")
     async with run_neo4j(lib, tmp_path_factory.mktemp("neo4j")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_programs() -> Path:
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("NOT TESTED ON A REAL POSTGRESQL: its programs are neither on PATH nor in /usr/lib/postgresql")
+    return programs
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres_server(postgres_programs: Path) -> AsyncIterator[PostgresServer]:
+    async with run_postgres(postgres_programs) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def journal_settings(request: pytest.FixtureRequest) -> JournalSettings:
+    """Of a journal that is empty when a test begins: a file in its data folder, or a database of its own."""
+    if request.param == "sqlite":
+        return JournalSettings()
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return JournalSettings(url=SecretStr(server.create_database(f"journal_{uuid.uuid4().hex}")))

@@ -26,11 +26,12 @@ def make_engine(url: str, field: str) -> AsyncEngine:
         ConfigurationError: The URL is wrong, its driver is missing, or its database is not supported.
     """
     try:
-        engine = create_async_engine(url)
+        # A database that is a server may have gone and come back while a connection lay in the pool.
+        engine = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     except (exc.ArgumentError, exc.InvalidRequestError, ImportError) as error:
         raise ConfigurationError(
             f"{field} cannot be used ({type(error).__name__}): give sqlite+aiosqlite:///FILE or "
-            "postgresql+asyncpg://USER:PASSWORD@HOST/NAME, with that driver installed",
+            "postgresql+asyncpg://USER:PASSWORD@HOST/NAME with the extra 'postgres' installed",
             field=field,
         ) from error
     if engine.dialect.name not in DIALECTS:
@@ -65,17 +66,39 @@ ERROR_MAP: Mapping[type[BaseException], type[RouterError]] = {
 }
 """The most specific class wins."""
 
+SQLSTATES: Mapping[str, type[RouterError]] = {
+    "08": StoreUnavailable,  # the connection broke
+    "28": ConfigurationError,  # wrong user or password
+    "3D": ConfigurationError,  # no such database
+    "40": StoreUnavailable,  # rolled back for another's sake
+    "53": StoreUnavailable,  # no more connections, memory or room on the disk
+    "57": StoreUnavailable,  # shutting down, starting, or cancelled by an operator
+    "58": StoreUnavailable,  # its system failed it
+}
+"""By class (two letters); goes before the map of kinds, since asyncpg's errors are mostly of none of those."""
+
 
 def translated(kind: type[BaseException]) -> type[RouterError]:
     return next(ERROR_MAP[ancestor] for ancestor in kind.__mro__ if ancestor in ERROR_MAP)
 
 
+def _meaning_of(error: BaseException) -> type[RouterError]:
+    if isinstance(error, exc.DBAPIError):
+        if error.connection_invalidated:
+            return StoreUnavailable
+        if (state := str(getattr(error.orig, "sqlstate", None) or "")[:2]) in SQLSTATES:
+            return SQLSTATES[state]
+    return translated(type(error))
+
+
 @contextmanager
-def database_errors(what: str) -> Iterator[None]:
-    """SQLAlchemy's errors as ours; `what` begins the message."""
+def database_errors(what: str, field: str = "") -> Iterator[None]:
+    """SQLAlchemy's errors as ours; `what` begins the message, `field` is the setting that the connection comes from."""
     try:
         yield
     except (exc.SQLAlchemyError, OSError) as error:
         # A DBAPIError's own text repeats the statement and its values, which are somebody's documents.
         detail = error.orig if isinstance(error, exc.DBAPIError) else error
-        raise translated(type(error))(f"{what} failed: {type(error).__name__}: {detail}") from error
+        kind = _meaning_of(error)
+        message = f"{what} failed: {type(error).__name__}: {detail}"
+        raise (kind(message, field=field) if kind is ConfigurationError else kind(message)) from error

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import structlog
 from sqlalchemy import Column, Table, and_, bindparam, delete, exists, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -76,6 +77,8 @@ _PASSAGE_IS_THERE = exists().where(chunks_table.c.tenant == pictures_table.c.ten
 _REGIONS_OF_PICTURE = and_(
     picture_regions_table.c.tenant == pictures_table.c.tenant, picture_regions_table.c.chunk_id == pictures_table.c.chunk_id
 )
+_log = structlog.get_logger(__name__)
+
 _UPSERTS: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -130,6 +133,8 @@ class Journal:
                 error = None
             except RouterError as failure:
                 error = failure
+            except Exception:  # noqa: BLE001 - a bug; its puts are told of it, and those behind them are written all the same
+                _log.exception("a commit of the journal failed", documents=len(group))
             finally:
                 for put in group:
                     if put.done.done():
@@ -408,7 +413,7 @@ async def open_journal(settings: JournalSettings, data_dir: Path) -> Journal:
         url = settings.url.get_secret_value()
     engine = make_engine(url, "journal.url")
     try:
-        with database_errors("opening the journal"):
+        with database_errors("opening the journal", "journal.url"):
             async with engine.begin() as connection:
                 await connection.run_sync(tables.create_all)
                 await _check_schema(connection)

@@ -46,14 +46,14 @@ def test_a_table_that_has_grown_finds_all() -> None:
     assert near.of("t", "007") == tuple(f"{number:03}" for number in range(200) if number != 7)
 
 
-async def test_they_are_kept_by_tenant_over_a_restart(tmp_path: Path) -> None:
-    journal = await open_journal(JournalSettings(), tmp_path)
+async def test_they_are_kept_by_tenant_over_a_restart(journal_settings: JournalSettings, tmp_path: Path) -> None:
+    journal = await open_journal(journal_settings, tmp_path)
     await journal.fingerprints.keep("t", {"a": b"1", "b": b""})
     await journal.fingerprints.keep("t", {"a": b"2"})
     await journal.fingerprints.keep("t", {})
     await journal.fingerprints.keep("u", {"a": b"3"})
     await journal.aclose()
-    journal = await open_journal(JournalSettings(), tmp_path)
+    journal = await open_journal(journal_settings, tmp_path)
     assert await journal.fingerprints.all("t") == {"a": b"2", "b": b""}
     await journal.fingerprints.forget("t", "a")
     assert await journal.fingerprints.all("t") == {"b": b""}

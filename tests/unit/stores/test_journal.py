@@ -1,17 +1,21 @@
-"""The journal on a real SQLite file."""
+"""The journal on a real SQLite file and on a real PostgreSQL; what only one of them can show, on that one."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import signal
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy.exc
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from router.errors import ConfigurationError, Conflict, InternalError, InvalidInput, NotFound, RouterError, StoreUnavailable
 from router.settings import JournalSettings
@@ -19,6 +23,7 @@ from router.stores import database
 from router.stores.base import PassageStore
 from router.stores.documents import DocumentState, Failure, NewDocument
 from router.stores.journal import Journal, open_journal
+from router.testing.postgres_server import PostgresServer, run_postgres
 from router.types import Chunk, Picture, Span, TextRegion
 
 
@@ -37,8 +42,8 @@ async def states(journal: Journal, *names: str) -> list[DocumentState | None]:
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
-    journal = await open_journal(JournalSettings(), tmp_path / "new" / "folder")
+async def journal(journal_settings: JournalSettings, tmp_path: Path) -> AsyncIterator[Journal]:
+    journal = await open_journal(journal_settings, tmp_path / "new" / "folder")
     yield journal
     await journal.aclose()
 
@@ -237,13 +242,13 @@ def pictured(name: str, *regions: TextRegion, tenant: str = "t") -> NewDocument:
     return replace(bare, chunks=tuple(replace(chunk, picture=picture) for chunk in bare.chunks))
 
 
-async def test_lines_of_a_picture_last_and_belong_to_their_passage(tmp_path: Path) -> None:
-    journal = await open_journal(JournalSettings(), tmp_path)
+async def test_lines_of_a_picture_last_and_belong_to_their_passage(journal_settings: JournalSettings, tmp_path: Path) -> None:
+    journal = await open_journal(journal_settings, tmp_path)
     await journal.put("t", pictured("a", *LINES))
     await journal.put("t", pictured("b"))
     await journal.put("u", pictured("a", LINES[0], tenant="u"))
     await journal.aclose()
-    journal = await open_journal(JournalSettings(), tmp_path)
+    journal = await open_journal(journal_settings, tmp_path)
     ids = ["t:a:words", "t:b:words", "u:a:words"]
     assert await journal.picture_regions("t", ids) == {"t:a:words": LINES}
     assert await journal.picture_regions("u", ids) == {"u:a:words": LINES[:1]}
@@ -307,8 +312,8 @@ async def test_a_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -
 
 async def test_a_lost_table_is_an_error_and_not_an_empty_result(journal: Journal) -> None:
     async with journal._engine.begin() as connection:
-        await connection.exec_driver_sql("DROP TABLE chunks")
-    with pytest.raises(RouterError, match="no such table") as caught:
+        await connection.exec_driver_sql("ALTER TABLE chunks RENAME TO elsewhere")
+    with pytest.raises(RouterError, match=r"no such table|relation .* does not exist") as caught:
         await journal.chunks("t", ["x"])
     assert "SELECT" not in caught.value.message
 
@@ -329,3 +334,67 @@ def test_every_error_of_the_driver_is_mapped() -> None:
         expected = StoreUnavailable if kind in unavailable else Conflict if kind in conflict else InternalError
         assert database.translated(kind) is expected, kind
     assert database.translated(ConnectionRefusedError) is StoreUnavailable
+
+
+@pytest.mark.parametrize(("part", "instead"), [("/journal", "/nosuch"), ("router:", "router:wrong")], ids=["database", "password"])
+async def test_a_postgresql_that_does_not_know_us_names_the_setting_and_keeps_the_secret(
+    postgres_server: PostgresServer, part: str, instead: str, tmp_path: Path
+) -> None:
+    url = f"postgresql+asyncpg://router:{postgres_server.password}@127.0.0.1:{postgres_server.child.port}/journal".replace(part, instead)
+    with pytest.raises(ConfigurationError) as caught:
+        await open_journal(JournalSettings(url=SecretStr(url)), tmp_path)
+    assert caught.value.field == "journal.url"
+    assert postgres_server.password not in caught.value.message
+
+
+async def test_documents_behind_a_commit_that_a_bug_ended_are_written(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.stores.journal._DOCUMENTS_PER_COMMIT", 10)
+    whole, broken = journal._put, 0
+
+    async def second_breaks(*arguments: Any) -> None:
+        nonlocal broken
+        broken += 1
+        if broken == 2:
+            raise ZeroDivisionError
+        await whole(*arguments)
+
+    monkeypatch.setattr(journal, "_put", second_breaks)
+    puts = (journal.put("t", document(f"d{number:03}", "text")) for number in range(40))
+    with capture_logs() as lines:
+        outcomes = await asyncio.gather(*puts, return_exceptions=True)
+    assert sum(isinstance(outcome, InternalError) for outcome in outcomes) == 10
+    assert await journal.counts("t") == ({"durable": 30}, 30)
+    assert [line["event"] for line in lines] == ["a commit of the journal failed"]
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "restarted"])
+async def test_a_postgresql_that_went_away_is_unavailable_and_comes_back_with_all_that_it_acknowledged(
+    postgres_programs: Path, end: signal.Signals, tmp_path: Path
+) -> None:
+    async with run_postgres(postgres_programs) as server:
+        journal = await open_journal(JournalSettings(url=SecretStr(server.create_database("journal"))), tmp_path)
+        puts = [asyncio.create_task(journal.put("t", document(f"d{number:03}", "text"))) for number in range(300)]
+        await asyncio.sleep(0)
+        while not any(put.done() for put in puts):  # noqa: ASYNC110 - some are acknowledged, others under way
+            await asyncio.sleep(0.001)
+        os.kill(server.child.pid, end)
+        outcomes = await asyncio.gather(*puts, return_exceptions=True)
+        acknowledged = {f"t:d{number:03}" for number, outcome in enumerate(outcomes) if outcome is None}
+        failures = [outcome for outcome in outcomes if outcome is not None]
+        assert acknowledged
+        assert failures
+        assert all(isinstance(failure, StoreUnavailable) for failure in failures), failures
+        with pytest.raises(StoreUnavailable):
+            await journal.ping()
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    await journal.ping()
+                    break
+                except StoreUnavailable:
+                    await asyncio.sleep(0.05)
+        standings = await journal.standings("t", sorted(acknowledged))
+        assert all(standings[name].state is DocumentState.DURABLE for name in acknowledged)
+        # No connection of before is met again.
+        await asyncio.gather(*(journal.put("t", document(f"e{number}", "text")) for number in range(20)))
+        await journal.aclose()
