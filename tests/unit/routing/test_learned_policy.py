@@ -123,6 +123,14 @@ async def test_a_cascade_asks_the_model_only_where_it_is_close() -> None:
     assert "it plans" in decision.reason
 
 
+@pytest.mark.parametrize(("seen", "asked"), [(replace(SEEN, nearest=None, linked=None), 1), (replace(SEEN, nearest=None), 0)])
+async def test_a_cascade_asks_the_model_where_the_corpus_could_not_be_looked_at(seen: Probe, asked: int) -> None:
+    model = Deciding()
+    decision = await CascadePolicy(POLICY, model, margin=0.0).decide(ASKED, seen, SOURCES, caller())
+    assert model.asked == asked
+    assert ("could not be looked at" in decision.reason) == bool(asked)
+
+
 async def test_a_cascade_weighs_only_what_may_be_paid() -> None:
     model = Deciding()
     poor = replace(caller(), max_cost=0.02)
