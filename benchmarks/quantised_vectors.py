@@ -90,7 +90,7 @@ def main(
             json_file.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def cases(rows: int, only: Sequence[str] = (), parts: Sequence[int] = PARTS) -> list[Case]:
+def cases(rows: int, only: Sequence[str], parts: Sequence[int]) -> list[Case]:
     """Lists: the power of two below four times the root of the rows."""
     lists: Parameters = {"nlist": 2 ** int(np.log2(4 * rows**0.5))}
     probes: tuple[Parameters, ...] = tuple({"nprobe": count} for count in (16, 64))
