@@ -13,6 +13,7 @@ from router.corpus.load import format_of, load
 from router.corpus.parsing import Parser
 from router.errors import DocumentRejected
 from tests.unit.corpus import files
+from tests.unit.halting import halt
 
 PDF = format_of("a.pdf", "")
 DOCX = format_of("a.docx", "")
@@ -44,7 +45,7 @@ async def test_text_and_facts_need_no_child(parser: Parser) -> None:
 async def test_a_child_that_died_is_replaced(parser: Parser) -> None:
     await parser.load(GOOD, PDF)
     first = parser.child_pid or 0
-    os.kill(first, signal.SIGSTOP)
+    halt(first)
     waiting = asyncio.create_task(parser.load(GOOD, PDF))
     await asyncio.sleep(0.05)
     os.kill(first, signal.SIGKILL)
@@ -64,7 +65,7 @@ async def test_a_file_on_which_a_new_child_dies_is_given_up(parser: Parser, monk
 async def test_a_file_that_takes_too_long_is_given_up() -> None:
     parser = Parser(max_chars=10_000, timeout_s=20)
     await parser.load(GOOD, PDF)
-    os.kill(parser.child_pid or 0, signal.SIGSTOP)
+    halt(parser.child_pid or 0)
     parser.timeout_s = 0.1
     with pytest.raises(DocumentRejected, match="within") as caught:
         await parser.load(GOOD, PDF)

@@ -19,6 +19,7 @@ from router.settings import ArcadeSettings, GraphSettings
 from router.stores.base import GraphBatch
 from router.stores.graph import BoltGraphStore, GraphMonitor, open_embedded, open_graph_store
 from router.types import Entity, Fact
+from tests.unit.halting import halt
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -113,7 +114,7 @@ async def test_stopped_it_is_given_up_after_the_timeout_and_works_when_it_goes_o
     restarts = child.restarts
     monitor = GraphMonitor(store, 0.1)
     await monitor.start()
-    os.kill(child.pid, signal.SIGSTOP)
+    halt(child.pid)
     try:
         async with asyncio.timeout(PATIENCE_S):
             for call in (store.load("stopped"), store.upsert("stopped", batch(2)), store.ping(), store.neighbours("stopped", ["hub"], 5)):

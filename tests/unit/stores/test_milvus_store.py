@@ -14,6 +14,7 @@ from router.errors import ConfigurationError, Conflict, DeadlineExceeded, StoreU
 from router.settings import MilvusIndexSettings, MilvusSettings
 from router.stores.milvus import MilvusVectorStore
 from router.testing.vector_store import AXIS, DIMENSION, chunk, rows, unit_vectors
+from tests.unit.halting import halt
 
 
 async def opened(folder, *, space="space", dimension=DIMENSION, **settings):
@@ -167,7 +168,7 @@ async def test_a_server_that_hangs_is_a_deadline(tmp_path, lite_server):
     server = lite_server(tmp_path / "served")
     store = await opened(tmp_path, uri=server.uri, timeout_s=0.5)
     await store.upsert("t", [chunk("a")], rows([0.9]))
-    server.process.send_signal(signal.SIGSTOP)
+    halt(server.process.pid)
     with pytest.raises(DeadlineExceeded):
         await store.search("t", AXIS, 5)
     with pytest.raises(StoreUnavailable):
