@@ -13,7 +13,7 @@ from router.corpus.load import format_of, load
 from router.corpus.parsing import Parser
 from router.errors import DocumentRejected
 from tests.unit.corpus import files
-from tests.unit.halting import halt
+from tests.unit.faults import halt
 
 PDF = format_of("a.pdf", "")
 DOCX = format_of("a.docx", "")

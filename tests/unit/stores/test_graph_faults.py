@@ -19,7 +19,7 @@ from router.settings import ArcadeSettings, GraphSettings
 from router.stores.base import GraphBatch
 from router.stores.graph import BoltGraphStore, GraphMonitor, open_embedded, open_graph_store
 from router.types import Entity, Fact
-from tests.unit.halting import halt
+from tests.unit.faults import halt, kill
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -86,7 +86,7 @@ async def test_killed_during_writes_it_comes_back_with_all_that_it_acknowledged(
     async with asyncio.timeout(PATIENCE_S):
         while len(acknowledged) < 20:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-    os.kill(child.pid, signal.SIGKILL)
+    kill(child.pid)
     await until_it_answers(store)
     enough.set()
     async with asyncio.timeout(PATIENCE_S):
@@ -101,7 +101,7 @@ async def test_killed_during_writes_it_comes_back_with_all_that_it_acknowledged(
 
 
 async def test_a_call_while_it_is_down_fails_at_once_and_typed(store: BoltGraphStore, child: SupervisedChild) -> None:
-    os.kill(child.pid, signal.SIGKILL)
+    kill(child.pid)
     async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(StoreUnavailable) as failed:
             await store.load("killed")

@@ -14,7 +14,7 @@ from router.errors import ConfigurationError, Conflict, DeadlineExceeded, StoreU
 from router.settings import MilvusIndexSettings, MilvusSettings
 from router.stores.milvus import MilvusVectorStore
 from router.testing.vector_store import AXIS, DIMENSION, chunk, rows, unit_vectors
-from tests.unit.halting import halt
+from tests.unit.faults import halt
 
 
 async def opened(folder, *, space="space", dimension=DIMENSION, **settings):
