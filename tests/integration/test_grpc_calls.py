@@ -294,7 +294,7 @@ async def test_a_busy_corpus_slows_its_sender_down() -> None:
                 yield acknowledgement
                 await self.go_on.wait()
 
-    corpus, size, count = Busy(), 256 * 1024, 64
+    corpus, size, count = Busy(), 256 * 1024, 256  # far more than all buffers on the way hold
     sent = 0
 
     async def uploads() -> AsyncIterator[corpus_pb.IngestDocumentsRequest]:
