@@ -87,6 +87,9 @@ def train(
     strength: Annotated[
         float | None, typer.Option(min=1e-6, help="Inverse strength of the regularisation; default: the best on origins left out.")
     ] = None,
+    lessons: Annotated[
+        Path | None, typer.Option(help="Folder that keeps what was measured, a file for each set: it is not measured again.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file.")] = None,
 ) -> None:
     """Train the policy `learned`: run every set of sources on data sets, and write readable weights."""
@@ -100,7 +103,9 @@ def train(
         versions = PolicyVersions(settings.data_dir)
         if out is None:
             versions.check_free(version)
-        text = train_policy(settings, folders, version, k=k, limit=limit, untitled=untitled, as_measured=as_measured, strength=strength)
+        text = train_policy(
+            settings, folders, version, k=k, limit=limit, untitled=untitled, as_measured=as_measured, strength=strength, kept=lessons
+        )
         if out is None:
             out = versions.add(version, text)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import Any
 from router.app import App
 from router.engine import Engine
 from router.errors import InvalidInput
-from router.experiments import routing
+from router.experiments import decisions, routing, utilities
 from router.experiments.dataset import Dataset, Half, Question
-from router.experiments.decisions import Candidate, decide_all
-from router.experiments.lessons import Lesson, lessons
+from router.experiments.decisions import Candidate, Decisions, decide_all, open_decisions
+from router.experiments.lessons import Lesson, lessons, open_lessons
+from router.experiments.made import Made
 from router.experiments.peers.registry import PeerParts, open_peers
 from router.experiments.scratch import Ingested, scratch_app, served_sources
-from router.experiments.utilities import FREE, LLMPrice, Made, UtilityTable, measure_sets, read_table, write_table
+from router.experiments.utilities import FREE, LLMPrice, UtilityTable, measure_sets, read_table, write_table
 from router.routing.base import RoutingPolicy, SourceProfile
 from router.routing.learned import LearnedPolicy
 from router.routing.value import open_model
@@ -42,6 +43,10 @@ class Plan:
     """Labelled questions for the peers that learn."""
     table: Path | None = None
     """Read when it is there and fits, else written."""
+    decisions: Path | None = None
+    """Decisions in it are not asked for again; new ones are added."""
+    lessons: Path | None = None
+    """Folder of what is measured on the training set, which is not measured again."""
     llm_price: LLMPrice = FREE
 
 
@@ -63,21 +68,21 @@ async def run_bench(settings: Settings, dataset: Dataset, plan: Plan, steps: Ste
     """Run the bench on one data set.
 
     Raises:
-        InvalidInput: No such policy or peer, a peer that learns without anything to learn from, or a file that is no table.
-        Conflict: The table was made otherwise; names what differs.
+        InvalidInput: No such policy or peer, a peer that learns without anything to learn from, or a file that holds something else.
+        Conflict: The table or the decisions were made otherwise; names what differs.
         ConfigurationError: A peer needs what is not configured.
         AllSourcesUnavailable: A source that was asked alone could not serve.
     """
     if plan.table is not None and not dataset.has_evidence:
         raise InvalidInput(f"{dataset.name} has nothing to retrieve, so there is no table of what its sources are worth", field="table")
     questions = dataset.some_questions(half=plan.half, limit=plan.limit)
-    made = Made.of(dataset, tuple(served_sources(settings, dataset)), plan.k, settings)
+    sources = tuple(served_sources(settings, dataset))
+    made = utilities.made_of(dataset, sources, plan.k, settings)
     kept = read_table(plan.table, made, questions) if plan.table is not None and plan.table.exists() else None
     ingesting = steps("ingest", None)
-    async with (
-        scratch_app(settings, dataset, lambda done, total: ingesting(done)) as (app, ingested),
-        AsyncExitStack() as stack,
-    ):
+    async with AsyncExitStack() as stack:
+        decided = stack.enter_context(_decided(settings, dataset, plan, sources))
+        app, ingested = await stack.enter_async_context(scratch_app(settings, dataset, lambda done, total: ingesting(done)))
         engine = app.engine
         offered, known = offered_sources(engine, dataset)
         judged = candidates(engine, plan.policies, known) | await _peers(settings, app, plan, offered, stack)
@@ -87,8 +92,8 @@ async def run_bench(settings: Settings, dataset: Dataset, plan: Plan, steps: Ste
             table = await _measured(engine, made, questions, plan, prices, steps)
         yardstick: routing.Yardstick = routing.Graded(prices) if table is None else routing.Measured(table, prices)
         deciding = steps("decide", len(questions))
-        decisions = await decide_all(engine, judged, questions, lambda: deciding(1), sees_corpus=dataset.has_evidence)
-    runs = [*routing.fixed_runs(list(prices), questions), *(routing.Run(name, decided) for name, decided in decisions.items())]
+        found = await decide_all(engine, judged, questions, lambda: deciding(1), sees_corpus=dataset.has_evidence, known=decided)
+    runs = [*routing.fixed_runs(list(prices), questions), *(routing.Run(name, decided) for name, decided in found.items())]
     documents = routing.run_documents(runs, questions, yardstick, plan.llm_price)
     return Result(
         ingested=ingested,
@@ -100,6 +105,12 @@ async def run_bench(settings: Settings, dataset: Dataset, plan: Plan, steps: Ste
         trouble={} if table is None else table.trouble(),
         unknown_sources=tuple(source.name for source in offered if source not in known),
     )
+
+
+def _decided(settings: Settings, dataset: Dataset, plan: Plan, sources: Sequence[str]) -> AbstractContextManager[Decisions]:
+    if plan.decisions is None:
+        return nullcontext({})
+    return open_decisions(plan.decisions, decisions.made_of(dataset, sources, plan.k, settings, plan.train))
 
 
 async def _measured(
@@ -155,7 +166,8 @@ async def _training_lessons(settings: Settings, plan: Plan) -> list[Lesson]:
     found: list[Lesson] = []
     if plan.train is not None and plan.train.has_evidence:
         async with scratch_app(settings, plan.train, lambda done, total: None) as (app, _):
-            found = await lessons(app.engine, plan.train.name, plan.train.questions, plan.k, lambda: None)
+            with open_lessons(plan.lessons, plan.train, tuple(app.engine.sources), plan.k, settings) as known:
+                found = await lessons(app.engine, plan.train.name, plan.train.questions, plan.k, lambda: None, known)
     if not found:
         raise InvalidInput("the peer knn learns from questions that can be measured: name a data set with --train", field="train")
     return found

@@ -161,6 +161,12 @@ def routing_command(
     table: Annotated[
         Path | None, typer.Option(help="Parquet file of what every set of sources is worth: read when it is there, else written.")
     ] = None,
+    decisions: Annotated[
+        Path | None, typer.Option(help="File of decisions: those in it are not asked for again, new ones are added as they come.")
+    ] = None,
+    lessons: Annotated[
+        Path | None, typer.Option(help="Folder that keeps what is measured for --peer knn on the set of --train: it is not measured again.")
+    ] = None,
     price: Annotated[
         list[str] | None, typer.Option("--price", metavar="SOURCE=P", help="Score with this price of a source, in units of quality.")
     ] = None,
@@ -186,6 +192,8 @@ def routing_command(
         peers=tuple(peer or ()),
         train=None if train is None else open_dataset(str(train)),
         table=table,
+        decisions=decisions,
+        lessons=lessons,
         llm_price=parse_llm_price(llm_price),
     )
     with _bar() as bar:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
+from router import __version__
 from router.engine import Engine
 from router.errors import RouterError
-from router.experiments.dataset import Question
+from router.experiments.dataset import Dataset, Question
+from router.experiments.made import Made
+from router.experiments.measured_file import Line, MeasuredFile
 from router.experiments.retrieval import caller
 from router.models.usage import metered
 from router.retrieval.base import Probe
 from router.routing.base import RoutingPolicy, SourceProfile
 from router.routing.source_sets import SourceSet
+from router.routing.value import model_text
+from router.settings import Settings
 from router.types import Query, TextPart
+
+FORMAT = 1
+"""Of a file of decisions; raise it when the meaning of a field changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,10 @@ class Decided:
         return 1.0 - none_carries if self.chosen else none_carries
 
 
+Decisions = MutableMapping[tuple[str, str], Decided]
+"""By name of the policy and id of the question."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A policy and the sources that it is offered."""
@@ -55,6 +69,7 @@ async def decide_all(
     progress: Callable[[], None],
     *,
     sees_corpus: bool = True,
+    known: Decisions | None = None,
 ) -> dict[str, dict[str, Decided]]:
     """Name of the policy -> question id -> decision. A question is probed once for all of them, outside their time.
 
@@ -64,19 +79,24 @@ async def decide_all(
         questions: All are put to all.
         progress: Called after each question.
         sees_corpus: False for sets without a corpus: the probe then says that it could not look, instead of that nothing is there.
+        known: Decisions that need not be asked for again; new ones are added as they come.
     """
-    decisions: dict[str, dict[str, Decided]] = {name: {} for name in candidates}
-    for number, question in enumerate(questions):
-        query = Query((TextPart(question.text),))
-        probe = await engine.probe(query, caller())
-        if not sees_corpus:
-            probe = Probe(probe.vector, None, None, probe.is_recent)
-        for name, candidate in candidates.items():
-            if number == 0:
+    decisions = {} if known is None else known
+    warm: set[str] = set()
+    for question in questions:
+        asked = {name: candidate for name, candidate in candidates.items() if (name, question.id) not in decisions}
+        if asked:
+            query = Query((TextPart(question.text),))
+            probe = await engine.probe(query, caller())
+            if not sees_corpus:
+                probe = Probe(probe.vector, None, None, probe.is_recent)
+        for name, candidate in asked.items():
+            if name not in warm:
                 await _decide(candidate, query, probe)  # what is loaded at the first use is nobody's latency
-            decisions[name][question.id] = await _decide(candidate, query, probe)
+                warm.add(name)
+            decisions[name, question.id] = await _decide(candidate, query, probe)
         progress()
-    return decisions
+    return {name: {question.id: decisions[name, question.id] for question in questions} for name in candidates}
 
 
 async def _decide(candidate: Candidate, query: Query, probe: Probe) -> Decided:
@@ -94,3 +114,56 @@ async def _decide(candidate: Candidate, query: Query, probe: Probe) -> Decided:
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
     )
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+
+def made_of(dataset: Dataset, sources: Sequence[str], k: int, settings: Settings, train: Dataset | None) -> Made:
+    """How the decisions of a run are made: all that a policy sees or goes by.
+
+    Args:
+        dataset: Whose questions are decided.
+        sources: Those that are offered.
+        k: Items of evidence that count, for peers that learn from what was found.
+        settings: Of the run.
+        train: What peers learn from.
+    """
+    going_by = {
+        **settings.model_dump(
+            mode="json",
+            include={
+                "models": True,
+                "corpus": True,
+                "sources": True,
+                "retrieval": True,
+                "routing": True,
+                "milvus": {"index", "lexical"},
+            },
+        ),
+        "version": __version__,
+        "weights": hashlib.sha256(model_text(settings.routing.model, "routing.model").encode()).hexdigest(),
+        "train": None if train is None else Made.of(train, (), k, {}, FORMAT).document(),
+    }
+    return Made.of(dataset, sources, k, going_by, FORMAT)
+
+
+def open_decisions(path: Path, made: Made) -> MeasuredFile[tuple[str, str], Decided]:
+    """Decisions that outlive their run. That nothing could be decided is not written, so that another run asks again.
+
+    Raises:
+        InvalidInput: The file is something else.
+        Conflict: Its decisions were made otherwise; names what differs.
+    """
+    return MeasuredFile(path, made, "decisions", _parse, _line)
+
+
+def _line(key: tuple[str, str], decided: Decided) -> Line | None:
+    policy, question = key
+    fields = {name: value for name, value in asdict(decided).items() if name != "failure"}
+    return None if decided.failure else {"policy": policy, "question": question, **fields, "chosen": sorted(decided.chosen)}
+
+
+def _parse(line: Line) -> tuple[tuple[str, str], Decided]:
+    fields = {name: line[name] for name in ("probabilities", "latency_ms", "prompt_tokens", "completion_tokens")}
+    return (line["policy"], line["question"]), Decided(frozenset(line["chosen"]), **fields)

@@ -6,10 +6,9 @@ under other prices needs no new run.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from router.call import Options
 from router.engine import Engine
 from router.errors import Conflict, InvalidInput
 from router.experiments.dataset import Dataset, Question
+from router.experiments.made import Made
 from router.experiments.metrics import carries, documents, has_answer, telling
 from router.experiments.retrieval import caller
 from router.experiments.scratch import FORMAT as CORPUS_FORMAT
@@ -34,8 +34,6 @@ FORMAT = 1
 """Raise it when the meaning of a column changes."""
 KEY = b"graphrag-router"
 """Of the metadata in the Parquet file."""
-MAX_NAMED = 5
-"""Differing settings that an error names."""
 
 SCHEMA = pa.schema(
     [
@@ -95,48 +93,6 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """How a table was made; two tables are comparable when all of it is the same."""
-
-    dataset: str
-    content: str
-    """Hash of corpus, facts and recorded web."""
-    questions: str
-    """Hash of the questions with their gold and answers."""
-    sources: tuple[str, ...]
-    k: int
-    settings: Mapping[str, Any]
-    """What shapes the evidence."""
-    format: int = FORMAT
-
-    @classmethod
-    def of(cls, dataset: Dataset, sources: Sequence[str], k: int, settings: Settings) -> Made:
-        return cls(dataset.name, _content(dataset), _asked(dataset), tuple(sorted(sources)), k, shaping(settings))
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the settings."""
-        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
-
-    def differences(self, other: Made) -> list[str]:
-        """What differs in `other`, in words; the data set's name does not count."""
-        found = [
-            f"{what} ({getattr(other, name)} there, {getattr(self, name)} here)"
-            for name, what in (("format", "the table's format"), ("k", "k"), ("sources", "the sources"))
-            if getattr(self, name) != getattr(other, name)
-        ]
-        found += [
-            what
-            for name, what in (("content", "the corpus"), ("questions", "the questions"))
-            if getattr(self, name) != getattr(other, name)
-        ]
-        here, there = dict(_flat(self.settings)), dict(_flat(other.settings))
-        changed = [path for path in sorted(here.keys() | there.keys()) if here.get(path) != there.get(path)]
-        found += [f"{path} ({there.get(path)} there, {here.get(path)} here)" for path in changed[:MAX_NAMED]]
-        return found + ([f"{len(changed) - MAX_NAMED} more settings"] if len(changed) > MAX_NAMED else [])
-
-
-@dataclass(frozen=True, slots=True)
 class UtilityTable:
     made: Made
     outcomes: Mapping[str, Mapping[SourceSet, Outcome]] = field(default_factory=dict)
@@ -159,6 +115,16 @@ class UtilityTable:
 
 def set_name(chosen: SourceSet) -> str:
     return "+".join(sorted(chosen))
+
+
+def named_set(name: str) -> SourceSet:
+    """The opposite of `set_name`."""
+    return frozenset(filter(None, name.split("+")))
+
+
+def made_of(dataset: Dataset, sources: Sequence[str], k: int, settings: Settings) -> Made:
+    """How a table of this run is made."""
+    return Made.of(dataset, sources, k, shaping(settings), FORMAT)
 
 
 def shaping(settings: Settings) -> dict[str, Any]:
@@ -261,9 +227,8 @@ def write_table(
         for question, row in table.outcomes.items()
         for chosen, outcome in row.items()
     ]
-    told = {**asdict(table.made), "fingerprint": table.made.fingerprint}
     unfinished = path.with_name(f".{path.name}.unfinished")
-    schema = SCHEMA.with_metadata({KEY: json.dumps(told, sort_keys=True).encode()})
+    schema = SCHEMA.with_metadata({KEY: json.dumps(table.made.document(), sort_keys=True).encode()})
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), unfinished, compression="zstd")
     unfinished.replace(path)
 
@@ -309,34 +274,12 @@ def _made(path: Path, schema: pa.Schema) -> Made:
     lacking = [name for name in SCHEMA.names if name not in schema.names]
     if told is None or lacking:
         raise InvalidInput(f"{path} is no utility table of `eval routing`", field="table")
-    fields = json.loads(told)
-    fields.pop("fingerprint")
-    return Made(**{**fields, "sources": tuple(fields["sources"])})
+    return Made.of_document(json.loads(told))
 
 
 def _outcomes(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[SourceSet, Outcome]]:
     outcomes: dict[str, dict[SourceSet, Outcome]] = {}
     names = Outcome.__dataclass_fields__
     for row in rows:
-        chosen = frozenset(filter(None, row["set"].split("+")))
-        outcomes.setdefault(row["question"], {})[chosen] = Outcome(**{name: row[name] for name in names})
+        outcomes.setdefault(row["question"], {})[named_set(row["set"])] = Outcome(**{name: row[name] for name in names})
     return outcomes
-
-
-def _content(dataset: Dataset) -> str:
-    digest = hashlib.sha256(dataset.content_hash().encode())
-    digest.update(dataset.web.read_bytes() if dataset.web else b"none")
-    return digest.hexdigest()
-
-
-def _asked(dataset: Dataset) -> str:
-    rows = [[question.id, question.text, sorted(question.gold), list(question.answers)] for question in dataset.questions]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-
-
-def _flat(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", value

@@ -28,7 +28,7 @@ from router.experiments.off_policy import (
 )
 from router.experiments.routing import Measured
 from router.experiments.scratch import served_sources, watched_scratch_app
-from router.experiments.utilities import Made, measure_sets, read_table, write_table
+from router.experiments.utilities import made_of, measure_sets, read_table, write_table
 from router.routing.base import SourceProfile
 from router.routing.experiment import BUCKETS
 from router.routing.learned import LearnedPolicy
@@ -119,7 +119,7 @@ async def _utilities(
     settings: Settings, pair: Pair, dataset: Dataset, k: int, limit: int | None, tables: Path | None
 ) -> dict[str, dict[str, float]]:
     questions = [question for question in dataset.some_questions(limit=limit) if question.gold or question.answers]
-    made = Made.of(dataset, tuple(served_sources(settings, dataset)), k, settings)
+    made = made_of(dataset, tuple(served_sources(settings, dataset)), k, settings)
     path = tables / f"{dataset.name}.parquet" if tables is not None else None
     table = read_table(path, made, questions) if path is not None and path.exists() else None
     async with watched_scratch_app(settings, dataset) as (app, stage):

@@ -138,14 +138,21 @@ def open_model(path: Path | None, field: str) -> ValueModel:
     Raises:
         ConfigurationError: The file cannot be read, or is no model.
     """
+    return ValueModel.parse(model_text(path, field), WEIGHTS if path is None else str(path), field)
+
+
+def model_text(path: Path | None, field: str) -> str:
+    """What stands in a model's file, in that of the shipped one for None.
+
+    Raises:
+        ConfigurationError: The file cannot be read.
+    """
     if path is None:
-        shipped = resources.files("router.routing").joinpath(WEIGHTS).read_text(encoding="utf-8")
-        return ValueModel.parse(shipped, WEIGHTS, field)
+        return resources.files("router.routing").joinpath(WEIGHTS).read_text(encoding="utf-8")
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error}", field=field) from error
-    return ValueModel.parse(text, str(path), field)
 
 
 def written(

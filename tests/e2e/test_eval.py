@@ -127,6 +127,32 @@ def test_routing_is_measured_once_and_scored_again_from_its_table(folder, tmp_pa
     assert "k (5 there, 2 here)" in str(changed.exception)
 
 
+def test_decisions_are_kept_as_they_come_and_not_asked_for_again(folder, tmp_path) -> None:
+    out, kept, table = tmp_path / "out.json", tmp_path / "decisions.jsonl", tmp_path / "utilities.parquet"
+
+    def run(*arguments: str) -> dict[str, float]:
+        files = ["--table", str(table), "--decisions", str(kept), "--json", str(out)]
+        done = CliRunner().invoke(app, ["routing", str(folder), *files, *arguments])
+        assert done.exit_code == 0, done.output
+        return {one["name"]: one["metrics"] for one in json.loads(out.read_text())["runs"] if not one["is_fixed"]}
+
+    run("--policy", "rules", "--limit", "2")
+    table.unlink()  # it is of two questions only
+    assert len(kept.read_text().splitlines()) == 1 + 2
+    with kept.open("a") as file:
+        file.write('{"policy": "rules", "quest')  # a run that was killed
+    more = run("--policy", "rules", "--policy", "learned")
+    lines = [json.loads(line) for line in kept.read_text().splitlines()]
+    asked = [(line["policy"], line["question"]) for line in lines[1:]]
+    assert sorted(asked) == sorted({(policy, query["_id"]) for policy in ("rules", "learned") for query in QUERIES})
+    again = run("--policy", "rules", "--policy", "learned")
+    assert again == more  # latencies too: nothing was asked
+
+    changed = CliRunner().invoke(app, ["routing", str(folder), "--decisions", str(kept), "--price", "graph=0.5"])
+    assert isinstance(changed.exception, Conflict)
+    assert "sources.graph.cost" in str(changed.exception)
+
+
 def test_a_set_of_labels_is_scored_without_a_corpus(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file, out = tmp_path / "labels.csv", tmp_path / "out.json"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from router.errors import ModelUnavailable
 from router.experiments.dataset import Question
-from router.experiments.decisions import Candidate, Decided, decide_all
+from router.experiments.decisions import Candidate, Decided, decide_all, open_decisions
+from router.experiments.made import Made
 from router.models.base import Message
 from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
@@ -55,6 +58,27 @@ async def test_all_policies_decide_on_one_probe_and_are_metered() -> None:
     assert (decided["asking"]["0"].prompt_tokens, decided["asking"]["0"].completion_tokens) == (1, 3)
     assert "gone" in decided["asking"]["1"].failure
     assert decided["asking"]["1"].chosen == frozenset()
+
+
+async def test_decisions_in_a_file_are_not_asked_for_again(tmp_path: Path) -> None:
+    engine = small_engine({"vector": ListRetriever(), "graph": ListRetriever()})
+    made = Made("small", "", "", (), 5, {})
+    replies = ["a b", "a b", ModelUnavailable("gone")]
+    table = Candidate(TablePolicy("table", {"vector": 0.75}), SOURCES)
+    with open_decisions(tmp_path / "kept.jsonl", made) as known:
+        candidates = {"sure": table, "asking": Candidate(AskingPolicy(ScriptedLanguageModel(replies)), SOURCES)}
+        first = await decide_all(engine, candidates, QUESTIONS, lambda: None, known=known)
+        assert "gone" in first["asking"]["1"].failure
+    with open_decisions(tmp_path / "kept.jsonl", made) as known:
+        assert known == {
+            ("sure", "0"): first["sure"]["0"],
+            ("asking", "0"): first["asking"]["0"],
+            ("sure", "1"): first["sure"]["1"],
+        }
+        again = ScriptedLanguageModel(["a b c", "a b c"])  # for the one that could not be decided, and once before it
+        second = await decide_all(engine, {"asking": Candidate(AskingPolicy(again), SOURCES)}, QUESTIONS, lambda: None, known=known)
+    assert second["asking"]["0"] == first["asking"]["0"]
+    assert (second["asking"]["1"].failure, second["asking"]["1"].completion_tokens) == ("", 3)
 
 
 async def test_without_a_corpus_the_probe_says_that_it_could_not_look() -> None:

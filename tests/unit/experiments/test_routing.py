@@ -7,8 +7,9 @@ import pytest
 from router.experiments import routing
 from router.experiments.dataset import Question
 from router.experiments.decisions import Decided
+from router.experiments.made import Made
 from router.experiments.routing import Graded, Measured, Run, fixed_runs, macro_f1, oracle, pareto, run_documents
-from router.experiments.utilities import FREE, LLMPrice, Made, Outcome, UtilityTable
+from router.experiments.utilities import FREE, LLMPrice, Outcome, UtilityTable
 
 NONE, VECTOR, GRAPH, BOTH = frozenset[str](), frozenset({"vector"}), frozenset({"graph"}), frozenset({"vector", "graph"})
 PRICES = {"vector": 0.1, "graph": 0.2}

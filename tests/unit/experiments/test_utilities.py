@@ -10,10 +10,11 @@ import pytest
 from router.configuration import overridden
 from router.errors import AllSourcesUnavailable, Conflict, InvalidInput, StoreUnavailable
 from router.experiments.dataset import Dataset, Question
+from router.experiments.made import Made
 from router.experiments.utilities import (
     LLMPrice,
-    Made,
     UtilityTable,
+    made_of,
     measure_sets,
     read_table,
     set_name,
@@ -46,7 +47,7 @@ def dataset(tmp_path) -> Dataset:
 
 
 def made(tmp_path, settings: Settings | None = None, k: int = 5) -> Made:
-    return Made.of(dataset(tmp_path), ("vector", "graph"), k, settings or Settings())
+    return made_of(dataset(tmp_path), ("vector", "graph"), k, settings or Settings())
 
 
 async def measured(tmp_path) -> UtilityTable:
@@ -115,7 +116,7 @@ async def test_a_table_that_does_not_fit_is_refused_with_what_differs(tmp_path) 
         read_table(file, replace(made(tmp_path), content="another"), questions())
     other = replace(dataset(tmp_path), questions=(*questions(), Question("q4", "new?", frozenset({"a"}), (), (), "")))
     with pytest.raises(Conflict, match="the questions"):
-        read_table(file, Made.of(other, ("vector", "graph"), 5, Settings()), other.questions)
+        read_table(file, made_of(other, ("vector", "graph"), 5, Settings()), other.questions)
 
 
 async def test_a_table_of_some_questions_says_how_many_are_missing(tmp_path) -> None:
