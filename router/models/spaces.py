@@ -17,6 +17,19 @@ Modality = Literal["text", "image", "audio"]
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """What is added to a vector: a learned linear function of it, of low rank."""
+
+    down: Matrix
+    """(dimension, rank)"""
+    up: Matrix
+    """(rank, dimension)"""
+
+    def __call__(self, vector: Vector) -> Vector:
+        return np.asarray(vector + vector @ self.down @ self.up, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
 class Composition:
     """How a picture and words become one query ("this, but in red")."""
 
@@ -24,10 +37,17 @@ class Composition:
     """Share of the words in the sum; the rest is the picture's."""
     text_mean: Vector | None = None
     """What all texts of the space have in common. It says nothing about a picture and would count in every sum, so it is taken off."""
+    picture: Correction | None = None
+    """Learned: what words may change counts less in a picture, and what they leave counts more."""
+    words: Correction | None = None
+    """Learned: what the words say of a picture counts more."""
 
     def compose(self, picture: Vector, text: Vector) -> Vector:
         """One vector of unit length."""
-        mixed = (1 - self.text_weight) * picture + self.text_weight * self._telling(text)
+        words = self._telling(text)
+        picture = picture if self.picture is None else self.picture(picture)
+        words = words if self.words is None else self.words(words)
+        mixed = (1 - self.text_weight) * picture + self.text_weight * words
         return np.asarray(mixed / max(float(np.linalg.norm(mixed)), 1e-9), np.float32)
 
     def rescore(self, picture: Vector, text: Vector, candidates: Matrix) -> Vector:

@@ -17,7 +17,7 @@ from router.models import aligned, minilm, spaces, weights
 from router.models.base import PictureLabeller
 from router.models.embedding import open_embedder
 from router.models.pictures import load_picture
-from router.models.spaces import Composition, open_space
+from router.models.spaces import Composition, Correction, open_space
 from router.settings import EmbeddingSettings, ModelSettings, PictureSettings
 from tests.unit.pictures import crossword
 
@@ -101,7 +101,7 @@ async def test_what_the_network_has_a_name_for_lies_near_that_name(space, text):
     some = [1, 207, 281, 340, 404, 565, 817, 954, 970]  # goldfish, golden retriever, tabby, zebra, airliner, freight car, ...
     logits = np.full((len(some), 1000), -8.0, np.float32)
     logits[np.arange(len(some)), some] = 8.0
-    vectors = aligned.Projection(aligned.PROJECTION)(np.full((len(some), 1280), 0.5, np.float32), logits)
+    vectors = aligned.Projection(dict(np.load(aligned.PROJECTION)))(np.full((len(some), 1280), 0.5, np.float32), logits)
     assert (vectors @ (await text.embed(names)).T).argmax(1).tolist() == some
 
 
@@ -155,6 +155,25 @@ def test_composition_goes_from_the_picture_to_the_words():
     assert Composition(1.0).rescore(picture, words, candidates).argmax() == 1
     assert Composition(0.5).rescore(picture, words, candidates).argmax() == 2
     assert Composition(0.5, text_mean=words).compose(picture, words).tolist() == picture.tolist()
+
+
+def test_learned_corrections_change_what_is_summed():
+    picture, words, third = np.eye(3, dtype=np.float32)
+    away = Correction(down=picture[:, None], up=-picture[None, :])
+    assert Composition(0.5, picture=away).compose(picture, words).tolist() == words.tolist()
+    turned = Correction(down=words[:, None], up=(third - words)[None, :])
+    assert Composition(1.0, words=turned).compose(picture, words).tolist() == third.tolist()
+    assert Composition(1.0, text_mean=words, words=turned).compose(picture, words).tolist() == [0, 0, 0]
+
+
+def test_the_shipped_composition_has_corrections_of_both():
+    with np.load(aligned.PROJECTION) as stored:
+        composition = aligned.composition_of(dict(stored))
+    about = json.loads(aligned.ABOUT.read_text())
+    assert composition.text_weight == pytest.approx(about["composition"]["text_weight"])
+    for correction in (composition.picture, composition.words):
+        assert correction.down.shape == (384, about["composition"]["rank"])
+        assert correction.up.shape == (about["composition"]["rank"], 384)
 
 
 def test_a_space_without_pictures_has_words_only():
