@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,6 +51,15 @@ class Recipe:
     """Of the loss that the learned part is small on made features."""
     class_shift: float = 12.0
     residual: float = 0.6
+
+
+class ClassTexts(NamedTuple):
+    """What is said of a class."""
+
+    names: tuple[str, ...]
+    """Three ways to say what it is."""
+    scenes: tuple[str, ...]
+    """Captions of photos in which one is seen, with what else is there (after CuPL, Pratt et al. 2023)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +100,33 @@ def read_set(folder: Path, network: Network, cache: Path, *, width_over_height: 
     return PictureSet(folder.name, tuple(read_items(folder)), np.load(kept), texts, repeat)
 
 
-def class_texts(row: str) -> tuple[str, str, str]:
-    """Three ways to say what a class is, from a line of imagenet_classes.tsv: id, names, definition."""
-    _, names, definition = row.split("\t")
-    return names, f"{names}: {definition}", f"a photo of a {names.split(',')[0]}"
-
-
-def class_vectors(classes: Sequence[Sequence[str]], vectors: Mapping[str, Matrix]) -> Matrix:
-    """What each class is called, (classes, 384), unit length.
-
-    The mean of its texts' vectors without what all classes have in common: that says nothing about a picture, and makes mixtures of many
-    classes alike, and near to any words.
+def read_classes(classes: Path, scenes: Path) -> list[ClassTexts]:
+    """What is said of each class of the network, in its order.
 
     Args:
-        classes: The texts of each.
+        classes: imagenet_classes.tsv: id, names, definition.
+        scenes: imagenet_scenes.tsv: id, and captions of photos in which one is seen (scripts/write_scenes).
+    """
+    told = {identity: tuple(captions) for identity, *captions in map(_columns, scenes.read_text(encoding="utf-8").splitlines())}
+    return [
+        ClassTexts((names, f"{names}: {definition}", f"a photo of a {names.split(',')[0]}"), told[identity])
+        for identity, names, definition in map(_columns, classes.read_text(encoding="utf-8").splitlines())
+    ]
+
+
+def class_vectors(classes: Sequence[ClassTexts], vectors: Mapping[str, Matrix]) -> Matrix:
+    """What each class is called and seen with, (classes, 384), unit length.
+
+    Names and scenes count the same. What all classes have in common is taken off: it says nothing about a picture, and makes mixtures of
+    many classes alike, and near to any words.
+
+    Args:
+        classes: Their texts.
         vectors: MiniLM's vector of each text.
     """
-    means = _unit(np.stack([sum(vectors[text] for text in texts) for texts in classes]))
-    return _unit(means - means.mean(0))
+    kinds = [_unit(np.stack([_mean(texts, vectors) for texts in kind])) for kind in zip(*classes, strict=True)]
+    both = _unit(np.sum(kinds, axis=0))
+    return _unit(both - both.mean(0))
 
 
 def train(
@@ -155,6 +173,14 @@ def write(arrays: Mapping[str, NDArray[Any]], file: Path, about: Mapping[str, An
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     note = {**about, "sha256": digest, "bytes": file.stat().st_size}
     file.with_suffix(".json").write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+
+
+def _columns(row: str) -> list[str]:
+    return row.split("\t")
+
+
+def _mean(texts: Sequence[str], vectors: Mapping[str, Matrix]) -> Matrix:
+    return np.asarray(np.mean([vectors[text] for text in texts], axis=0), np.float32)
 
 
 def _unit(rows: Matrix) -> Matrix:

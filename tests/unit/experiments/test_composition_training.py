@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router.experiments.aligned_training import class_vectors
 from router.experiments.composition_training import CHANGES, CompositionRecipe, changing_words, train_composition
 from router.experiments.multimodal import Item, composed_queries
 from router.models.aligned import composition_of
@@ -82,12 +81,3 @@ def test_it_stays_small_where_nothing_is_to_change(arrays, texts) -> None:
     changed = np.mean([np.linalg.norm(learned.words(row) - row) for row in strange])
     of_words = np.mean([np.linalg.norm(learned.words(row) - row) for row in texts.values()])
     assert changed < of_words
-
-
-def test_class_vectors_tell_what_is_not_common_to_all() -> None:
-    common = 5 * unit(RNG.normal(size=DIMENSION))
-    vectors = {name: unit(common + RNG.normal(size=DIMENSION)) for name in "abcdef"}
-    named = class_vectors([("a", "b"), ("c", "d"), ("e", "f")], vectors)
-    assert np.linalg.norm(named, axis=1) == pytest.approx(1)
-    assert abs(float((named @ common).mean())) < 0.5
-    assert float(vectors["a"] @ vectors["c"]) > 0.2 > float(named[0] @ named[1])
