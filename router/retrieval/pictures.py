@@ -34,7 +34,7 @@ SAME = 0.93
 and half of those that are made half as large or lose a tenth at each side."""
 LIKE = 0.78
 """Cosine below which nothing is concluded from the likeness of two pictures. With `aligned` the likest of 110 other pictures reaches it one
-time in twenty, and 96 of 100 of these copies do."""
+time in eighteen, and 96 of 100 of these copies do."""
 SURE = 0.5
 """Probability from which an answer may be written on what a picture seems to show."""
 ABOUT_A_PICTURE = "What does the picture show?"
