@@ -24,6 +24,7 @@ from PIL import Image
 from router.experiments.multimodal import Item, read_items
 from router.models.aligned import SIDE, Network, squares
 from router.models.pictures import load_picture
+from router.models.spaces import unit_rows
 from router.types import Matrix, Pixels
 
 BATCH_PICTURES = 16
@@ -124,9 +125,9 @@ def class_vectors(classes: Sequence[ClassTexts], vectors: Mapping[str, Matrix]) 
         classes: Their texts.
         vectors: MiniLM's vector of each text.
     """
-    kinds = [_unit(np.stack([_mean(texts, vectors) for texts in kind])) for kind in zip(*classes, strict=True)]
-    both = _unit(np.sum(kinds, axis=0))
-    return _unit(both - both.mean(0))
+    kinds = [unit_rows(np.stack([_mean(texts, vectors) for texts in kind])) for kind in zip(*classes, strict=True)]
+    both = unit_rows(np.sum(kinds, axis=0))
+    return unit_rows(both - both.mean(0))
 
 
 def train(
@@ -181,10 +182,6 @@ def _columns(row: str) -> list[str]:
 
 def _mean(texts: Sequence[str], vectors: Mapping[str, Matrix]) -> Matrix:
     return np.asarray(np.mean([vectors[text] for text in texts], axis=0), np.float32)
-
-
-def _unit(rows: Matrix) -> Matrix:
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def _views(picture: Pixels, width_over_height: float | None) -> tuple[Pixels, Pixels]:

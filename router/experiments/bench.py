@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,14 +12,14 @@ from typing import Any
 from router.app import App
 from router.engine import Engine
 from router.errors import InvalidInput
-from router.experiments import decisions, routing, utilities
+from router.experiments import routing
 from router.experiments.dataset import Dataset, Half, Question
-from router.experiments.decisions import Candidate, Decisions, decide_all, open_decisions
+from router.experiments.decisions import Candidate, decide_all, open_decisions
 from router.experiments.lessons import Lesson, lessons, open_lessons
 from router.experiments.made import Made
 from router.experiments.peers.registry import PeerParts, open_peers
 from router.experiments.scratch import Ingested, scratch_app, served_sources
-from router.experiments.utilities import FREE, LLMPrice, UtilityTable, measure_sets, read_table, write_table
+from router.experiments.utilities import FREE, LLMPrice, UtilityTable, made_of, measure_sets, read_table, write_table
 from router.routing.base import RoutingPolicy, SourceProfile
 from router.routing.learned import LearnedPolicy
 from router.routing.value import open_model
@@ -76,12 +76,11 @@ async def run_bench(settings: Settings, dataset: Dataset, plan: Plan, steps: Ste
     if plan.table is not None and not dataset.has_evidence:
         raise InvalidInput(f"{dataset.name} has nothing to retrieve, so there is no table of what its sources are worth", field="table")
     questions = dataset.some_questions(half=plan.half, limit=plan.limit)
-    sources = tuple(served_sources(settings, dataset))
-    made = utilities.made_of(dataset, sources, plan.k, settings)
+    made = made_of(dataset, tuple(served_sources(settings, dataset)), plan.k, settings)
     kept = read_table(plan.table, made, questions) if plan.table is not None and plan.table.exists() else None
     ingesting = steps("ingest", None)
     async with AsyncExitStack() as stack:
-        decided = stack.enter_context(_decided(settings, dataset, plan, sources))
+        decided = stack.enter_context(open_decisions(plan.decisions, made, settings, plan.train))
         app, ingested = await stack.enter_async_context(scratch_app(settings, dataset, lambda done, total: ingesting(done)))
         engine = app.engine
         offered, known = offered_sources(engine, dataset)
@@ -105,12 +104,6 @@ async def run_bench(settings: Settings, dataset: Dataset, plan: Plan, steps: Ste
         trouble={} if table is None else table.trouble(),
         unknown_sources=tuple(source.name for source in offered if source not in known),
     )
-
-
-def _decided(settings: Settings, dataset: Dataset, plan: Plan, sources: Sequence[str]) -> AbstractContextManager[Decisions]:
-    if plan.decisions is None:
-        return nullcontext({})
-    return open_decisions(plan.decisions, decisions.made_of(dataset, sources, plan.k, settings, plan.train))
 
 
 async def _measured(

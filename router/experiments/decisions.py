@@ -6,14 +6,14 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from router import __version__
 from router.engine import Engine
 from router.errors import RouterError
 from router.experiments.dataset import Dataset, Question
-from router.experiments.made import Made
+from router.experiments.made import Made, told
 from router.experiments.measured_file import Line, MeasuredFile
 from router.experiments.retrieval import caller
 from router.models.usage import metered
@@ -119,43 +119,27 @@ async def _decide(candidate: Candidate, query: Query, probe: Probe) -> Decided:
 # --- the file -------------------------------------------------------------------------------------------------------
 
 
-def made_of(dataset: Dataset, sources: Sequence[str], k: int, settings: Settings, train: Dataset | None) -> Made:
-    """How the decisions of a run are made: all that a policy sees or goes by.
+def open_decisions(path: Path | None, run: Made, settings: Settings, train: Dataset | None) -> AbstractContextManager[Decisions]:
+    """Decisions that outlive their run, in no file for None. That nothing could be decided is not written, so that another run asks again.
 
     Args:
-        dataset: Whose questions are decided.
-        sources: Those that are offered.
-        k: Items of evidence that count, for peers that learn from what was found.
-        settings: Of the run.
+        path: The file.
+        run: The data set, sources and k.
+        settings: What a policy goes by.
         train: What peers learn from.
-    """
-    going_by = {
-        **settings.model_dump(
-            mode="json",
-            include={
-                "models": True,
-                "corpus": True,
-                "sources": True,
-                "retrieval": True,
-                "routing": True,
-                "milvus": {"index", "lexical"},
-            },
-        ),
-        "version": __version__,
-        "weights": hashlib.sha256(model_text(settings.routing.model, "routing.model").encode()).hexdigest(),
-        "train": None if train is None else Made.of(train, (), k, {}, FORMAT).document(),
-    }
-    return Made.of(dataset, sources, k, going_by, FORMAT)
-
-
-def open_decisions(path: Path, made: Made) -> MeasuredFile[tuple[str, str], Decided]:
-    """Decisions that outlive their run. That nothing could be decided is not written, so that another run asks again.
 
     Raises:
         InvalidInput: The file is something else.
         Conflict: Its decisions were made otherwise; names what differs.
     """
-    return MeasuredFile(path, made, "decisions", _parse, _line)
+    if path is None:
+        return nullcontext({})
+    going_by = {
+        **told(settings, "models", "corpus", "sources", "retrieval", "routing"),
+        "weights": hashlib.sha256(model_text(settings.routing.model, "routing.model").encode()).hexdigest(),
+        "train": None if train is None else Made.of(train, (), run.k, {}, FORMAT).document(),
+    }
+    return MeasuredFile(path, replace(run, settings=going_by, format=FORMAT), "decisions", _parse, _line)
 
 
 def _line(key: tuple[str, str], decided: Decided) -> Line | None:

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from router import __version__
 from router.experiments.dataset import Dataset
+from router.settings import Settings
 
 MAX_NAMED = 5
 """Differing settings that an error names."""
@@ -65,6 +67,12 @@ class Made:
         changed = [path for path in sorted(here.keys() | there.keys()) if here.get(path) != there.get(path)]
         found += [f"{path} ({there.get(path)} there, {here.get(path)} here)" for path in changed[:MAX_NAMED]]
         return found + ([f"{len(changed) - MAX_NAMED} more settings"] if len(changed) > MAX_NAMED else [])
+
+
+def told(settings: Settings, *parts: str) -> dict[str, Any]:
+    """These parts of the settings, with what shapes the index and the version."""
+    include: Any = {**dict.fromkeys(parts, True), "milvus": {"index", "lexical"}}
+    return {**settings.model_dump(mode="json", include=include), "version": __version__}
 
 
 def _content(dataset: Dataset) -> str:

@@ -16,12 +16,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from router import __version__
 from router.call import Options
 from router.engine import Engine
 from router.errors import Conflict, InvalidInput
 from router.experiments.dataset import Dataset, Question
-from router.experiments.made import Made
+from router.experiments.made import Made, told
 from router.experiments.metrics import carries, documents, has_answer, telling
 from router.experiments.retrieval import caller
 from router.experiments.scratch import FORMAT as CORPUS_FORMAT
@@ -129,24 +128,13 @@ def made_of(dataset: Dataset, sources: Sequence[str], k: int, settings: Settings
 
 def shaping(settings: Settings) -> dict[str, Any]:
     """The part of the settings that shapes what a set of sources finds; neither prices nor who decides belong to it."""
-    shape: dict[str, Any] = settings.model_dump(
-        mode="json",
-        include={
-            "models": True,
-            "corpus": True,
-            "sources": True,
-            "retrieval": True,
-            "fusion": True,
-            "rerank": True,
-            "milvus": {"index", "lexical"},
-        },
-    )
+    shape = told(settings, "models", "corpus", "sources", "retrieval", "fusion", "rerank")
     for source in shape["sources"].values():
         for name in ("cost", "description", "record"):
             source.pop(name, None)
     if not (settings.corpus.openie.enabled or any(source.get("text2cypher", {}).get("enabled") for source in shape["sources"].values())):
         del shape["models"]["llm"]  # it decides at most, and finds nothing
-    return shape | {"version": __version__, "corpus_format": CORPUS_FORMAT}
+    return shape | {"corpus_format": CORPUS_FORMAT}
 
 
 async def measure_sets(engine: Engine, made: Made, questions: Sequence[Question], progress: Callable[[], None]) -> UtilityTable:

@@ -14,6 +14,7 @@ from router.models.base import Message
 from router.retrieval.base import Probe
 from router.routing.base import SourceProfile
 from router.routing.rules import RulesPolicy
+from router.settings import Settings
 from router.testing.engine import ListRetriever, TablePolicy, small_engine
 from router.testing.language_model import ScriptedLanguageModel
 from router.types import Caller, Query, RouteDecision
@@ -65,11 +66,11 @@ async def test_decisions_in_a_file_are_not_asked_for_again(tmp_path: Path) -> No
     made = Made("small", "", "", (), 5, {})
     replies = ["a b", "a b", ModelUnavailable("gone")]
     table = Candidate(TablePolicy("table", {"vector": 0.75}), SOURCES)
-    with open_decisions(tmp_path / "kept.jsonl", made) as known:
+    with open_decisions(tmp_path / "kept.jsonl", made, Settings(), None) as known:
         candidates = {"sure": table, "asking": Candidate(AskingPolicy(ScriptedLanguageModel(replies)), SOURCES)}
         first = await decide_all(engine, candidates, QUESTIONS, lambda: None, known=known)
         assert "gone" in first["asking"]["1"].failure
-    with open_decisions(tmp_path / "kept.jsonl", made) as known:
+    with open_decisions(tmp_path / "kept.jsonl", made, Settings(), None) as known:
         assert known == {
             ("sure", "0"): first["sure"]["0"],
             ("asking", "0"): first["asking"]["0"],
