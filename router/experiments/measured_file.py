@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections import UserDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -32,7 +33,7 @@ class MeasuredFile(UserDict[Key, Value]):
         line: The opposite; None for what is not to be kept.
 
     Raises:
-        InvalidInput: The file is something else.
+        InvalidInput: The file is something else, or cannot be read and written.
         Conflict: Its lines were made otherwise; names what differs.
     """
 
@@ -46,10 +47,11 @@ class MeasuredFile(UserDict[Key, Value]):
     ) -> None:
         super().__init__()
         self._line = line
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_bytes({"made": made.document()}))
-        content = path.read_bytes()
+        with _reachable(path, what):
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(_bytes({"made": made.document()}))
+            content = path.read_bytes()
         content = content[: content.rfind(b"\n") + 1]
         try:
             header, *lines = map(json.loads, content.splitlines())
@@ -62,7 +64,8 @@ class MeasuredFile(UserDict[Key, Value]):
                 reason=f"{what.upper()}_DO_NOT_FIT",
                 field=what,
             )
-        self._file = path.open("r+b")
+        with _reachable(path, what):
+            self._file = path.open("r+b")
         self._file.truncate(len(content))
         self._file.seek(len(content))
 
@@ -77,6 +80,14 @@ class MeasuredFile(UserDict[Key, Value]):
         if (line := self._line(key, value)) is not None:
             self._file.write(_bytes(line))
             self._file.flush()
+
+
+@contextmanager
+def _reachable(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read and written: {error.strerror or error}", field=what) from error
 
 
 def _bytes(line: Line) -> bytes:

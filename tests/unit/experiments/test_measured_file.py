@@ -74,6 +74,14 @@ def test_another_file_is_left_as_it_is(path: Path, content: str) -> None:
     assert path.read_text() == content
 
 
+@pytest.mark.parametrize("name", ["file/numbers.jsonl", "."])
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(InvalidInput, match="cannot be read and written") as refused:
+        opened(tmp_path / name)
+    assert refused.value.field == "numbers"
+
+
 def test_a_line_of_something_else_is_told(path: Path) -> None:
     opened(path).__exit__()
     with path.open("a") as file:
