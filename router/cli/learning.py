@@ -29,6 +29,7 @@ from router.cli.options import (
     overrides_of,
     print_json,
 )
+from router.experiments.result_file import writable
 from router.telemetry import configure_logging
 from router.types import LoggedDecision
 
@@ -76,7 +77,10 @@ def train(
     version: Annotated[str, typer.Option(help="Name of the model; decisions and the log carry it.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="File to write, which the setting `routing.model` names. Default: a version in the data folder, to promote."),
+        typer.Option(
+            callback=writable,
+            help="File to write, which the setting `routing.model` names. Default: a version in the data folder, to promote.",
+        ),
     ] = None,
     k: Annotated[int, typer.Option("--k", min=1, max=100, help="Items of evidence that count.")] = 5,
     limit: Annotated[int | None, typer.Option(min=1, help="Only N questions of each set, spread evenly over the file.")] = None,

@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +24,6 @@ from PIL import Image
 from router.experiments.multimodal import Item, read_items
 from router.models.aligned import SIDE, Network, squares
 from router.models.pictures import load_picture
-from router.models.spaces import unit_rows
 from router.types import Matrix, Pixels
 
 BATCH_PICTURES = 16
@@ -52,15 +51,6 @@ class Recipe:
     """Of the loss that the learned part is small on made features."""
     class_shift: float = 12.0
     residual: float = 0.6
-
-
-class ClassTexts(NamedTuple):
-    """What is said of a class."""
-
-    names: tuple[str, ...]
-    """Three ways to say what it is."""
-    scenes: tuple[str, ...]
-    """Captions of photos in which one is seen, with what else is there (after CuPL, Pratt et al. 2023)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,35 +91,6 @@ def read_set(folder: Path, network: Network, cache: Path, *, width_over_height: 
     return PictureSet(folder.name, tuple(read_items(folder)), np.load(kept), texts, repeat)
 
 
-def read_classes(classes: Path, scenes: Path) -> list[ClassTexts]:
-    """What is said of each class of the network, in its order.
-
-    Args:
-        classes: imagenet_classes.tsv: id, names, definition.
-        scenes: imagenet_scenes.tsv: id, and captions of photos in which one is seen (scripts/write_scenes).
-    """
-    told = {identity: tuple(captions) for identity, *captions in map(_columns, scenes.read_text(encoding="utf-8").splitlines())}
-    return [
-        ClassTexts((names, f"{names}: {definition}", f"a photo of a {names.split(',')[0]}"), told[identity])
-        for identity, names, definition in map(_columns, classes.read_text(encoding="utf-8").splitlines())
-    ]
-
-
-def class_vectors(classes: Sequence[ClassTexts], vectors: Mapping[str, Matrix]) -> Matrix:
-    """What each class is called and seen with, (classes, 384), unit length.
-
-    Names and scenes count the same. What all classes have in common is taken off: it says nothing about a picture, and makes mixtures of
-    many classes alike, and near to any words.
-
-    Args:
-        classes: Their texts.
-        vectors: MiniLM's vector of each text.
-    """
-    kinds = [unit_rows(np.stack([_mean(texts, vectors) for texts in kind])) for kind in zip(*classes, strict=True)]
-    both = unit_rows(np.sum(kinds, axis=0))
-    return unit_rows(both - both.mean(0))
-
-
 def train(
     sets: Sequence[PictureSet], vectors: Mapping[str, Matrix], names: Matrix, classifier: tuple[Matrix, Matrix], recipe: Recipe
 ) -> dict[str, NDArray[Any]]:
@@ -138,7 +99,7 @@ def train(
     Args:
         sets: What to learn from.
         vectors: MiniLM's vector of each text of the sets.
-        names: As `class_vectors` gives them.
+        names: As `class_texts.class_vectors` gives them.
         classifier: Weights (1000, 1280) and biases of the network's last layer.
         recipe: How.
     """
@@ -174,14 +135,6 @@ def write(arrays: Mapping[str, NDArray[Any]], file: Path, about: Mapping[str, An
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     note = {**about, "sha256": digest, "bytes": file.stat().st_size}
     file.with_suffix(".json").write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
-
-
-def _columns(row: str) -> list[str]:
-    return row.split("\t")
-
-
-def _mean(texts: Sequence[str], vectors: Mapping[str, Matrix]) -> Matrix:
-    return np.asarray(np.mean([vectors[text] for text in texts], axis=0), np.float32)
 
 
 def _views(picture: Pixels, width_over_height: float | None) -> tuple[Pixels, Pixels]:

@@ -26,6 +26,7 @@ from router.experiments.dataset import Dataset, Half
 from router.experiments.montage import write_montage
 from router.experiments.peers.registry import PEERS
 from router.experiments.plots import require_matplotlib
+from router.experiments.result_file import writable
 from router.experiments.retrieval import Measured
 from router.experiments.scratch import Ingested, scratch_app
 from router.models.embedding import open_embedder
@@ -53,7 +54,7 @@ Split = Annotated[str, typer.Option(help="One part of a set: a sub-folder with q
 StripTitles = Annotated[
     bool, typer.Option("--strip-titles", help="Ingest the passages without their titles, as most documents of a company come.")
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", callback=writable, help="Write the results to this file.")]
 Config = Annotated[Path | None, typer.Option(help="Settings file.")]
 Overrides = Annotated[
     list[str] | None,
@@ -174,8 +175,12 @@ def routing_command(
         str | None, typer.Option(metavar="PROMPT,COMPLETION", help="Money per million tokens of the language model.")
     ] = None,
     json_file: JsonFile = None,
-    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Write a report in Markdown to this file.")] = None,
-    html_file: Annotated[Path | None, typer.Option("--html", help="Write a report with plots to this file (extra `bench`).")] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", callback=writable, help="Write a report in Markdown to this file.")
+    ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", callback=writable, help="Write a report with plots to this file (extra `bench`).")
+    ] = None,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
@@ -236,7 +241,7 @@ def multimodal_command(
         list[float] | None, typer.Option(min=0, max=1, help="Also compose with this weight of the words; may be given several times.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only N pictures, spread evenly over the file.")] = None,
-    montage: Annotated[Path | None, typer.Option(help="Write the best and worst cases to this PNG file.")] = None,
+    montage: Annotated[Path | None, typer.Option(callback=writable, help="Write the best and worst cases to this PNG file.")] = None,
     json_file: JsonFile = None,
     config: Config = None,
     overrides: Overrides = None,

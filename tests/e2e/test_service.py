@@ -56,7 +56,8 @@ async def service(tmp_path_factory):
     (home / "web.jsonl").write_text(json.dumps(NEWS) + "\n")
     web = {"kind": "web", "search": {"provider": "replay", "path": str(home / "web.jsonl")}}
     sources = {"vector": {"kind": "vector"}, "graph": {"kind": "graph"}, "web": web, "live": {"kind": "web", "timeout_s": 5}}
-    async with running(home, sources=sources) as started:
+    # Looked after more often than a quick restart of the graph takes, so that its outage is seen.
+    async with running(home, sources=sources, graph={"probe_interval_s": 0.1}) as started:
         states = await ingest(started, {**DOCUMENTS, "facts.tsv": FACTS})
         assert set(states.values()) == {DocumentState.SEARCHABLE}
         yield started

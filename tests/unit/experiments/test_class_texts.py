@@ -1,14 +1,11 @@
-"""What the training of `aligned` takes for the name of a class."""
+"""What is said of the classes of the network behind `aligned`."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from router import experiments
-from router.experiments.aligned_training import ClassTexts, class_vectors, read_classes
+from router.experiments.class_texts import ClassTexts, class_vectors, read_class_texts
 from router.models import aligned
 from router.types import Vector
 
@@ -31,7 +28,7 @@ def test_class_vectors_tell_what_is_not_common_to_all() -> None:
 
 
 def test_every_class_has_names_and_scenes() -> None:
-    classes = read_classes(aligned.CLASSES, Path(experiments.__file__).with_name("imagenet_scenes.tsv"))
+    classes = read_class_texts()
     assert len(classes) == 1000
     assert all(len(one.names) == 3 and one.scenes for one in classes)
     assert classes[0].names[2] == "a photo of a tench"
