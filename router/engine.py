@@ -62,7 +62,7 @@ class Engine:
         self._follow_ups = follow_ups
         self._prober = prober
         self._decider = decider
-        self._gatherer = gatherer
+        self.gatherer = gatherer
         self._reader = reader
         self._generator = generator
         self._generation_reserve_s = generation_reserve_s
@@ -73,7 +73,7 @@ class Engine:
     @property
     def sources(self) -> dict[str, Source]:
         """The configured sources, in the order of the configuration."""
-        return self._gatherer.sources
+        return self.gatherer.sources
 
     @property
     def policies(self) -> Mapping[str, RoutingPolicy]:
@@ -125,7 +125,7 @@ class Engine:
         decision = await self._decider.decide(call, probe)
         observer = self._observer_of(call)
         observer.on_decided(call.query, caller, decision)
-        retrieval = await self._gatherer.gather(call, probe, decision, self._decider.sources)
+        retrieval = await self.gatherer.gather(call, probe, decision, self._decider.sources)
         observer.on_retrieved(call.query, caller, retrieval)
 
         def tell(shadows: tuple[ShadowDecision, ...]) -> None:
@@ -145,7 +145,7 @@ class Engine:
         """
         call = await self._admit(query, options, caller)
         probe = await self._probe(call)
-        return probe, await self._gatherer.compare(call, probe, sets)
+        return probe, await self.gatherer.compare(call, probe, sets)
 
     async def answer(self, query: Query, options: Options, caller: Caller) -> AsyncIterator[AnswerEvent]:
         """Stream an answer: the decision, the evidence, then tokens with their citations and notices, then the whole answer.
@@ -159,7 +159,7 @@ class Engine:
         observer = self._observer_of(call)
         observer.on_decided(call.query, caller, decision)
         yield decision
-        retrieval = await self._read(call, await self._gatherer.gather(call, probe, decision, self._decider.sources))
+        retrieval = await self._read(call, await self.gatherer.gather(call, probe, decision, self._decider.sources))
         observer.on_retrieved(call.query, caller, retrieval)
         yield retrieval
         for notice in retrieval.notices:
@@ -191,7 +191,7 @@ class Engine:
 
     async def _admit(self, query: Query, options: Options, caller: Caller) -> Call:
         check_query(query)
-        check_options(options, sources=self.sources, policies=self.policies, fusions=self._gatherer.fusions)
+        check_options(options, sources=self.sources, policies=self.policies, fusions=self.gatherer.fusions)
         caller = replace(caller, max_cost=options.max_cost, max_latency_s=options.max_latency_s)
         watch = Stopwatch()
         await self._filter(query, None, caller)

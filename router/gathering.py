@@ -83,7 +83,7 @@ class Gatherer:
         self.fusions = fusions
         self._prober = prober
         self._default_fusion = default_fusion
-        self._reranker = reranker
+        self.reranker = reranker
         self._corrector = corrector
         self._diversity = diversity
         self._settings = settings
@@ -189,12 +189,12 @@ class Gatherer:
         with call.watch.stage("fuse"):
             fusion = self.fusions[call.options.fusion or self._default_fusion]
             kinds = {name: self.sources[name].profile.kind for name in found.results}
-            wanted = max(self._limit(call) + SPARE, self._reranker.candidates if self._reranker is not None else 0)
+            wanted = max(self._limit(call) + SPARE, self.reranker.candidates if self.reranker is not None else 0)
             request = FusionRequest(call.caller.tenant, found.results, found.trust, kinds, call.query.filter, wanted, probe)
             evidence = await fusion.fuse(request)
-        if self._reranker is not None and evidence:
+        if self.reranker is not None and evidence:
             with call.watch.stage("rerank"):
-                evidence = await self._reranker.rerank(RerankRequest(call.query, probe, call.caller, evidence))
+                evidence = await self.reranker.rerank(RerankRequest(call.query, probe, call.caller, evidence))
         return self._diversity.order(call.caller.tenant, evidence)
 
     def _limit(self, call: Call) -> int:

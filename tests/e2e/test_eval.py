@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import structlog
@@ -14,6 +17,7 @@ from router.experiments.cli import app
 from router.routing.versions import PolicyVersions
 from tests.unit.routing.weights import sure_of
 
+ROOT = Path(__file__).resolve().parents[2]
 ORIGINS = {"q1": "text", "q2": "text", "q3": "films", "q4": "films"}
 PASSAGES = [
     {"_id": "d1", "title": "Aster Foundry", "text": "Aster Foundry casts the pump housings. The account is held by Jonas Weld."},
@@ -125,6 +129,18 @@ def test_routing_is_measured_once_and_scored_again_from_its_table(folder, tmp_pa
     changed = CliRunner().invoke(app, ["routing", str(folder), "--table", str(table), "--k", "2"])
     assert isinstance(changed.exception, Conflict)
     assert "k (5 there, 2 here)" in str(changed.exception)
+
+
+def test_a_reranker_is_trained_on_what_the_engine_finds(folder, tmp_path) -> None:
+    out = tmp_path / "new" / "learned.json"
+    subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "train_reranker"), str(folder), "--out", str(out)], check=True, capture_output=True
+    )
+    trained = json.loads(out.read_text())
+    assert trained["trained_on"]["sets"] == ["small"]
+    assert trained["trained_on"]["pairs"] >= 2  # of two judged questions, each with a right and a wrong passage
+    shipped = json.loads((ROOT / "router" / "ranking" / "learned.json").read_text())
+    assert trained["weights"].keys() == shipped["weights"].keys()
 
 
 def test_decisions_are_kept_as_they_come_and_not_asked_for_again(folder, tmp_path) -> None:
