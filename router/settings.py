@@ -164,6 +164,8 @@ class PictureSettings(Concern):
     SigLIP, ...) that sentence-transformers loads (extra `torch`); it brings a text encoder and so a space of its own."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Expected sha256 of the weights file; None uses the pinned one where the model is known."""
+    adaptation: Path | None = None
+    """File that `graphrag-router eval adapt-pictures` made of captioned pictures of your own; for `aligned` only."""
     threads: int = Field(default=2, ge=1)
     """Threads of one forward pass."""
     max_batch: int = Field(default=8, ge=1)
@@ -172,6 +174,12 @@ class PictureSettings(Concern):
     """Pictures that may wait; further callers are refused."""
     max_pixels: int = Field(default=50_000_000, ge=1)
     """Pictures with more pixels, as stored, are refused before they are decoded."""
+
+    @model_validator(mode="after")
+    def _only_aligned_is_adapted(self) -> PictureSettings:
+        if self.adaptation is not None and self.model != "aligned":
+            raise ValueError("adaptation goes with the model `aligned` only: leave it out, or set model to aligned")
+        return self
 
 
 class AudioSettings(Concern):

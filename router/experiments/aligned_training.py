@@ -129,14 +129,6 @@ def train(
     return mapping.arrays() | {"text_mean": np.asarray(np.mean(np.stack(means), axis=0), np.float32)}
 
 
-def write(arrays: Mapping[str, NDArray[Any]], file: Path, about: Mapping[str, Any]) -> None:
-    """The arrays, and beside them a note of what they were made from."""
-    np.savez(file, allow_pickle=False, **arrays)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    note = {**about, "sha256": digest, "bytes": file.stat().st_size}
-    file.with_suffix(".json").write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
-
-
 def _views(picture: Pixels, width_over_height: float | None) -> tuple[Pixels, Pixels]:
     """The square in the middle, as it is seen when serving, and the whole picture pressed into a square."""
     image = Image.fromarray(picture)

@@ -1,4 +1,4 @@
-"""`graphrag-router eval retrieval|ablation|routing|multimodal|import-pairs`."""
+"""`graphrag-router eval retrieval|ablation|routing|multimodal|adapt-pictures|import-pairs`."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ from rich.progress import Progress
 
 from router.configuration import load_settings, overridden
 from router.engine import Engine
-from router.errors import InvalidInput
+from router.errors import ConfigurationError, InvalidInput
 from router.experiments import ablation, bench, multimodal, pairs, paths, report, retrieval, routing_report
 from router.experiments.bench_options import parse_llm_price, with_prices
 from router.experiments.catalogue import open_dataset
 from router.experiments.dataset import Dataset, Half
 from router.experiments.montage import write_montage
 from router.experiments.peers.registry import PEERS
+from router.experiments.picture_adaptation import Adapted, adapt
 from router.experiments.plots import require_matplotlib
 from router.experiments.result_file import writable
 from router.experiments.retrieval import Measured
 from router.experiments.scratch import Ingested, scratch_app
+from router.models import aligned, arrays
 from router.models.embedding import open_embedder
 from router.models.spaces import open_space
-from router.settings import Settings
+from router.settings import EmbeddingSettings, Settings
 
 app = typer.Typer(no_args_is_help=True, help="Measure sources, fusions and policies on data sets.")
 screen = Console(stderr=True)
@@ -258,6 +260,32 @@ def multimodal_command(
         write_montage(found, montage)
 
 
+@app.command("adapt-pictures")
+def adapt_pictures_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of items.jsonl (`image`, and `captions`, `caption` or `label`) and pictures.")],
+    out: Annotated[
+        Path, typer.Option(callback=writable, help="File to write (.npz), which the setting `models.pictures.adaptation` names.")
+    ],
+    json_file: JsonFile = None,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Adapt `aligned` to captioned pictures of your own; beside it what that is worth on those that it was not fitted to."""
+    if out.suffix != ".npz":
+        raise InvalidInput(f"{out} must end in .npz", field="out")
+    settings = _settings(config, overrides)
+    if settings.models.pictures.model != aligned.NAME:
+        raise ConfigurationError(f"only {aligned.NAME} is adapted: set models.pictures.model to it", field="models.pictures.model")
+    items = multimodal.read_items(folder)
+    adapted = asyncio.run(_adapt_pictures(settings, items))
+    name = folder.resolve().name
+    runs = [run.document() for run in adapted.runs]
+    _show(report.task_table(f"{name}: text_to_image", runs, "text_to_image"))
+    _write(json_file, report.document(name, settings, runs, pictures=len(items)))
+    arrays.write(adapted.adaptation.arrays(), out, {"set": name, "pictures": len(items), "measured": [run["metrics"] for run in runs]})
+    screen.print(f"{out}: fitted to {len(items)} pictures; set models.pictures.adaptation to it", soft_wrap=True)
+
+
 @app.command("import-pairs")
 def import_pairs_command(
     folder: Annotated[Path, typer.Argument(help="Folder with pairs.jsonl[.gz]: questions with passages that answer them, or nearly do.")],
@@ -316,6 +344,19 @@ async def _measure_pictures(
                 )
         finally:
             await space.aclose()
+    finally:
+        await words.aclose()
+
+
+async def _adapt_pictures(settings: Settings, items: Sequence[multimodal.Item]) -> Adapted:
+    cache = settings.data_dir / "models"
+    network = aligned.Network(aligned.network_weights(settings.models.pictures, cache), settings.models.pictures.threads)
+    stored, _ = arrays.read(aligned.PROJECTION, cache_dir=cache, field="models.pictures.model")
+    words = await open_embedder(EmbeddingSettings(), cache)
+    try:
+        with _bar() as bar:
+            task = bar.add_task("pictures", total=len(items))
+            return await adapt(items, network, aligned.Projection(stored), words, lambda done: bar.advance(task, done))
     finally:
         await words.aclose()
 

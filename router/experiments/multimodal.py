@@ -61,9 +61,12 @@ class Run:
     more: dict[str, float] = field(default_factory=dict)
 
     def add(self, task: Task, scores: Scores) -> None:
-        """Measure a ranking: recall@k, 1 when something right is among the first k, and the mean average precision."""
+        """Measure a ranking: recall@k, 1 when something right is among the first k, and the mean average precision.
+
+        Of several rankings of one task all queries count the same.
+        """
         for name, column in _measured(task, scores).items():
-            self.values[f"{task.name}/{name}"] = column
+            self.values.setdefault(f"{task.name}/{name}", []).extend(column)
 
     def document(self) -> dict[str, Any]:
         return {
@@ -144,13 +147,9 @@ async def measure(
     lexical, dense = Run("BM25 over captions"), Run(f"{words.name} over captions")
     run.more["pictures_per_s"] = len(items) / max(seconds, 1e-9)
 
-    texts = list(dict.fromkeys(text for item in items for text in item.texts))
-    place = {text: number for number, text in enumerate(texts)}
-    holds = np.zeros((len(texts), len(items)), bool)
-    for number, item in enumerate(items):
-        holds[[place[text] for text in item.texts], number] = True
-    vectors = await _embed_texts(texts, space.text)
-    by_words, by_picture = Task("text_to_image", holds), Task("image_to_text", holds.T)
+    texts, by_words = captions_task(items)
+    vectors = await embed_texts(texts, space.text)
+    by_picture = Task("image_to_text", by_words.gold.T)
     similar = vectors @ pictures.T
     for task, scores in ((by_words, similar), (by_picture, similar.T)):
         run.add(task, scores)
@@ -170,19 +169,29 @@ async def measure(
     if described:
         task = Task("description_to_image", np.array(list(described.values())))
         asked_words = list(described)
-        run.add(task, await _embed_texts(asked_words, space.text) @ pictures.T)
+        run.add(task, await embed_texts(asked_words, space.text) @ pictures.T)
         _add_chance(chance, task)
         lexical.add(task, _bm25_scores([" ".join(item.texts) for item in items], asked_words))
-        captions = await _embed_texts([item.texts[0] for item in items], words)
-        dense.add(task, await _embed_texts(asked_words, words) @ captions.T)
+        captions = await embed_texts([item.texts[0] for item in items], words)
+        dense.add(task, await embed_texts(asked_words, words) @ captions.T)
 
     composed = composed_queries(items, keep, change)
     if composed.pictures.size:
-        changed = await _embed_texts([f"in {value.lower()}" for value in composed.values], space.text)
+        changed = await embed_texts([f"in {value.lower()}" for value in composed.values], space.text)
         _measure_composed(run, composed, pictures, changed, space.composition, sweep)
         _add_chance(chance, Task("composed", composed.gold, composed.hidden(len(items))))
     runs = [one for one in (run, chance, lexical, dense) if one.values]
     return Found(runs, list(items), texts, by_words, similar)
+
+
+def captions_task(items: Sequence[Item]) -> tuple[list[str], Task]:
+    """Each different text, and which pictures have it."""
+    texts = list(dict.fromkeys(text for item in items for text in item.texts))
+    place = {text: number for number, text in enumerate(texts)}
+    holds = np.zeros((len(texts), len(items)), bool)
+    for number, item in enumerate(items):
+        holds[[place[text] for text in item.texts], number] = True
+    return texts, Task("text_to_image", holds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +322,7 @@ def _load(files: Sequence[Path]) -> list[Pixels]:
     return [load_picture(file.read_bytes(), field=file.name) for file in files]
 
 
-async def _embed_texts(texts: Sequence[str], embedder: Embedder) -> Matrix:
+async def embed_texts(texts: Sequence[str], embedder: Embedder) -> Matrix:
     """Each different text once, in parts that fit the queue."""
     different = list(dict.fromkeys(texts))
     parts = [await embedder.embed(different[start : start + 256]) for start in range(0, len(different), 256)]

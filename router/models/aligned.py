@@ -9,6 +9,8 @@ becomes a vector of MiniLM's space by `aligned.npz` (made by scripts/train_align
     learned: a low-rank linear map of the network's last features, trained on pictures with captions
     vector = gate * scale * names + (1 - gate) * learned, unit length
 
+which an adaptation to pictures of one's own may move (`models.pictures.adaptation`, router/models/adaptation.py).
+
 A picture and words become one query by a weighted sum with learned corrections of both (`composition_of`).
 
 The gate is a logistic function of the class probabilities: lower for classes whose pictures the training sets showed to need more than a
@@ -18,7 +20,6 @@ name. What the network has a name for keeps that name, and shop pictures get wha
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.errors import ConfigurationError, ModelUnavailable
-from router.models import minilm, weights
+from router.models import arrays, minilm, weights
+from router.models.adaptation import Adaptation, adaptation_of
 from router.models.base import Embedder
 from router.models.batching import MicroBatcher
-from router.models.onnx_session import open_session
+from router.models.onnx_session import open_session, product
 from router.models.pictures import centre
 from router.models.spaces import Composition, Correction, EmbeddingSpace, unit_rows
 from router.settings import PictureSettings
@@ -42,7 +44,6 @@ WEIGHTS = "efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 GRAPH = Path(__file__).with_name("efficientnet_lite0.onnx")
 PROJECTION = Path(__file__).with_name("aligned.npz")
-ABOUT = Path(__file__).with_name("aligned.json")
 CLASSES = Path(__file__).with_name("imagenet_classes.tsv")
 LABELS = 3
 """Names that are told of a picture."""
@@ -75,9 +76,9 @@ class Projection:
         self._gate_bias, self._temperature, self._scale = (float(stored[name]) for name in ("gate_bias", "temperature", "scale"))
 
     def __call__(self, features: Matrix, logits: Matrix) -> Matrix:
-        names = unit_rows(_product(_softmax(logits / self._temperature), self._names))
-        learned = _product(_product(features, self._down), self._up) + self._bias
-        gate = 1 / (1 + np.exp(-_product(_softmax(logits), self._gate) - self._gate_bias))
+        names = unit_rows(product(_softmax(logits / self._temperature), self._names))
+        learned = product(product(features, self._down), self._up) + self._bias
+        gate = 1 / (1 + np.exp(-product(_softmax(logits), self._gate) - self._gate_bias))
         return np.asarray(unit_rows(gate * self._scale * names + (1 - gate) * learned), np.float32)
 
 
@@ -86,8 +87,10 @@ class AlignedPictures:
 
     dimension = minilm.DIMENSION
 
-    def __init__(self, network: Network, projection: Projection, names: Sequence[str], settings: PictureSettings) -> None:
-        self._network, self._projection, self._names = network, projection, names
+    def __init__(
+        self, network: Network, projection: Projection, adaptation: Adaptation | None, names: Sequence[str], settings: PictureSettings
+    ) -> None:
+        self._network, self._projection, self._adaptation, self._names = network, projection, adaptation, names
         self._batcher: MicroBatcher[Pixels, _Seen] = MicroBatcher(
             NAME, self._forward, lambda _: 1, max_batch_tokens=settings.max_batch, max_queue=settings.max_queue
         )
@@ -107,7 +110,10 @@ class AlignedPictures:
     def _forward(self, batch: Sequence[Pixels]) -> list[_Seen]:
         # Cut here, not in threads of the callers: they would take the network's cores from it, each in the middle of its work.
         features, logits = self._network(squares(batch))
-        return list(zip(self._projection(features, logits), map(self._labels, _softmax(logits)), strict=True))
+        vectors = self._projection(features, logits)
+        if self._adaptation is not None:
+            vectors = self._adaptation(vectors, features)
+        return list(zip(vectors, map(self._labels, _softmax(logits)), strict=True))
 
     def _labels(self, probabilities: Vector) -> tuple[PictureLabel, ...]:
         likeliest = np.argsort(-probabilities)[:LABELS]
@@ -130,10 +136,9 @@ async def open_aligned(settings: PictureSettings, cache_dir: Path, text: Embedde
             "set a multimodal model of sentence-transformers instead",
             field=f"{FIELD}.model",
         )
-    about = json.loads(ABOUT.read_text(encoding="utf-8"))
-    encoder, composition = await asyncio.to_thread(_load, settings, cache_dir, about["sha256"])
+    encoder, composition, digests = await asyncio.to_thread(_load, settings, cache_dir)
     await encoder.embed([np.zeros((SIDE, SIDE, 3), np.uint8)])
-    version = f"{minilm.SHA256[:12]}+{about['sha256'][:12]}"
+    version = "+".join(digest[:12] for digest in (minilm.SHA256, *digests))
     return EmbeddingSpace(NAME, version, minilm.DIMENSION, text, encoder, composition)
 
 
@@ -167,12 +172,16 @@ def squares(pictures: Sequence[Pixels]) -> list[Pixels]:
     return [centre(picture, SHORT_SIDE, SIDE) for picture in pictures]
 
 
-def _load(settings: PictureSettings, cache_dir: Path, sha256: str) -> tuple[AlignedPictures, Composition]:
+def _load(settings: PictureSettings, cache_dir: Path) -> tuple[AlignedPictures, Composition, list[str]]:
+    """The encoder, how it composes, and the sha256 of every trained file."""
     network = Network(network_weights(settings, cache_dir), settings.threads)
-    weights.verify(PROJECTION, sha256, cache_dir=cache_dir, field=f"{FIELD}.model")
-    with np.load(PROJECTION, allow_pickle=False) as file:
-        stored = dict(file)
-    return AlignedPictures(network, Projection(stored), class_names(), settings), composition_of(stored)
+    stored, digest = arrays.read(PROJECTION, cache_dir=cache_dir, field=f"{FIELD}.model")
+    digests, adaptation = [digest], None
+    if settings.adaptation is not None:
+        own, digest = arrays.read(settings.adaptation, cache_dir=cache_dir, field=f"{FIELD}.adaptation")
+        adaptation = adaptation_of(own, field=f"{FIELD}.adaptation")
+        digests.append(digest)
+    return AlignedPictures(network, Projection(stored), adaptation, class_names(), settings), composition_of(stored), digests
 
 
 def composition_of(stored: Mapping[str, NDArray[Any]]) -> Composition:
@@ -189,8 +198,3 @@ def composition_of(stored: Mapping[str, NDArray[Any]]) -> Composition:
 def _softmax(logits: Matrix) -> Matrix:
     exponentials = np.exp(logits - logits.max(1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(1, keepdims=True), np.float32)
-
-
-def _product(rows: Matrix, columns: Matrix) -> Matrix:
-    """As `@`, but not by BLAS: its idle threads spin for a while, and took a quarter of the network's time from it."""
-    return np.asarray(np.einsum("ij,jk->ik", rows, columns), np.float32)

@@ -44,6 +44,7 @@ def test_the_file_may_be_named_by_a_variable(tmp_path, monkeypatch) -> None:
         ({"sources.Bad Name": "{kind: vector}"}, "sources.Bad Name", "pattern"),
         ({"models.llm": "{kind: openai}"}, "models.llm.openai.base_url", "required"),
         ({"models.embedding.max_batch_tokens": "100"}, "models.embedding", "raise the first or lower the second"),
+        ({"models.pictures": "{model: a/clip, adaptation: own.npz}"}, "models.pictures", "aligned"),
         ({"corpus.chunk_overlap_tokens": "200"}, "corpus", "at most half"),
         ({"routing.policies": "[llm]"}, "", "models.llm is not set"),
         ({"routing.policies": "[fixed]", "routing.fixed_sources": "[nowhere]"}, "", "nowhere"),

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from router.errors import ConfigurationError, ModelUnavailable, Overloaded
-from router.models import aligned, minilm, spaces, weights
+from router.models import aligned, arrays, minilm, spaces, weights
+from router.models.adaptation import FEATURES, Adaptation
 from router.models.base import PictureLabeller
 from router.models.embedding import open_embedder
 from router.models.pictures import load_picture
@@ -106,6 +107,21 @@ async def test_what_the_network_has_a_name_for_lies_near_that_name(space, text):
 
 
 @needs_weights
+async def test_an_adaptation_moves_every_picture_and_makes_another_version(space, text, tmp_path):
+    file = tmp_path / "own.npz"
+    towards = (await text.embed(["a blue bridge"]))[0]
+    arrays.write(Adaptation(np.zeros((FEATURES, 384), np.float32), towards).arrays(), file, {})
+    own = await open_space(ModelSettings(pictures=PictureSettings(adaptation=file)), tmp_path, text)
+    try:
+        (before, _), (after, _) = [await one.pictures.embed_and_label([stripes(1)]) for one in (space, own)]
+        assert after[0] == pytest.approx((before[0] + towards) / np.linalg.norm(before[0] + towards), abs=1e-3)
+        assert own.version.startswith(space.version)
+        assert own.version != space.version
+    finally:
+        await own.aclose()
+
+
+@needs_weights
 async def test_sixteen_callers_get_their_own_pictures(space):
     pictures = [stripes(seed) for seed in range(16)]
     together = await asyncio.gather(*(space.pictures.embed([picture]) for picture in pictures))
@@ -139,8 +155,7 @@ def test_without_the_package_the_error_names_it(tmp_path, monkeypatch):
 
 
 def test_the_projection_is_the_one_of_its_note(tmp_path):
-    about = json.loads(aligned.ABOUT.read_text())
-    weights.verify(aligned.PROJECTION, about["sha256"], cache_dir=tmp_path, field="models.pictures.model")
+    arrays.read(aligned.PROJECTION, cache_dir=tmp_path, field="models.pictures.model")
     assert aligned.PROJECTION.stat().st_size < 1024 * 1024
 
 
@@ -169,7 +184,7 @@ def test_learned_corrections_change_what_is_summed():
 def test_the_shipped_composition_has_corrections_of_both():
     with np.load(aligned.PROJECTION) as stored:
         composition = aligned.composition_of(dict(stored))
-    about = json.loads(aligned.ABOUT.read_text())
+    about = json.loads(aligned.PROJECTION.with_suffix(".json").read_text())
     assert composition.text_weight == pytest.approx(about["composition"]["text_weight"])
     for correction in (composition.picture, composition.words):
         assert correction.down.shape == (384, about["composition"]["rank"])
