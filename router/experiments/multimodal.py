@@ -95,7 +95,7 @@ def read_items(folder: Path, limit: int | None = None) -> list[Item]:
     values that are text.
 
     Raises:
-        InvalidInput: No `items.jsonl`, a line that is none, or an item without a picture or a text.
+        InvalidInput: No `items.jsonl`, a line that is none, or an item without a picture, its file or a text.
     """
     file = folder / "items.jsonl"
     if not file.is_file():
@@ -116,6 +116,8 @@ def read_items(folder: Path, limit: int | None = None) -> list[Item]:
             raise InvalidInput(
                 f"{file}, line {number}: no item with `image` and `captions`, `caption` or `label` ({exc})", field="dir"
             ) from exc
+        if not items[-1].image.is_file():
+            raise InvalidInput(f"{file}, line {number}: there is no file {items[-1].image}", field="dir")
     return items
 
 

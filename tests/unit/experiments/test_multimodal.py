@@ -75,7 +75,11 @@ def test_chance_is_what_a_shuffled_list_finds():
 
 def test_a_line_that_is_no_item_is_named(tmp_path):
     (tmp_path / "items.jsonl").write_text('{"image": "1.png", "caption": "a"}\n{"caption": "no picture"}\n')
-    with pytest.raises(InvalidInput, match="line 2"):
+    Image.new("RGB", (4, 4)).save(tmp_path / "1.png")
+    with pytest.raises(InvalidInput, match="line 2: no item"):
+        read_items(tmp_path)
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(InvalidInput, match=r"line 1: there is no file .*1\.png"):
         read_items(tmp_path)
     with pytest.raises(InvalidInput, match=r"no items\.jsonl"):
         read_items(tmp_path / "elsewhere")
