@@ -10,9 +10,18 @@ from dataclasses import replace
 from router.errors import DeadlineExceeded, RouterError
 from router.generation.base import Generator, GeneratorEvent, Written
 from router.generation.citations import CitationChecker
+from router.generation.closing import ClosingSentence
 from router.generation.extractive import NO_SOURCE_NOTICE
 from router.generation.pictures import PicturesToShow
-from router.generation.prompt import Prompt, answer_prompt, begins_with_not_found, says_not_found, small_talk_prompt, with_pictures
+from router.generation.prompt import (
+    NOT_FOUND,
+    Prompt,
+    answer_prompt,
+    begins_with_not_found,
+    says_not_found,
+    small_talk_prompt,
+    with_pictures,
+)
 from router.generation.wording import evidence_of_wording
 from router.models.base import LanguageModel
 from router.settings import GenerationSettings
@@ -20,6 +29,7 @@ from router.types import Caller, Deadline, Notice, Query, Retrieval
 
 RESERVE_S = 1.0
 """Kept back of the caller's time, to hand over what is written, or to write the answer another way."""
+DOUBT = Notice("MODEL_DOUBTS", "below its answer the model wrote that the evidence does not carry one")
 
 
 class LLMGenerator:
@@ -31,6 +41,8 @@ class LLMGenerator:
     * It goes away in the middle, or the time is up: the answer ends there (notice ANSWER_CUT).
     * It cites nothing: where one piece of evidence each holds the very words of its sentences, their numbers are added at the end (notice
       CITED_BY_WORDING); else the text stays as it is (notice UNCITED). Citations are never attached by likeness: that would look checked.
+    * It writes below a cited answer that the evidence does not carry one, as small models do: not the text but a notice says so
+      (MODEL_DOUBTS).
 
     Args:
         model: Writes.
@@ -72,6 +84,11 @@ class LLMGenerator:
                 ending.append(Notice("CITED_BY_WORDING", "the model cited nothing; the evidence named at the end holds its words"))
                 for event in checker.feed(" " + "".join(f"[{number}]" for number in numbers)):
                     yield event
+        if DOUBT in ending and not checker.citations:
+            # Nothing stands behind the answer: the sentence belongs to it.
+            ending.remove(DOUBT)
+            for event in checker.feed(f" {NOT_FOUND}"):
+                yield event
         found = bool(prompt.shown) and _carries(checker)
         if found and not checker.citations:
             ending.append(Notice("UNCITED", "the model cited no evidence for this answer"))
@@ -93,10 +110,11 @@ class LLMGenerator:
     ) -> AsyncGenerator[GeneratorEvent, None]:
         """The reply through the checker. Why it ended early, if it did, is added to `ending`; nothing is yielded before text is."""
         waiting: list[GeneratorEvent] = list(prompt.notices)
+        closing = ClosingSentence()
         try:
             async with contextlib.aclosing(self._pieces(prompt, deadline)) as pieces:
                 async for piece in pieces:
-                    waiting += checker.feed(piece)
+                    waiting += checker.feed(closing.feed(piece))
                     if checker.text:
                         for event in waiting:
                             yield event
@@ -104,7 +122,10 @@ class LLMGenerator:
         except RouterError as error:
             reason = "ANSWER_CUT" if checker.text else "LLM_UNAVAILABLE"
             ending.append(Notice(reason, f"{'the answer ends early' if checker.text else 'the model did not answer'}: {error.message}"))
-        waiting += checker.finish()
+        held, doubts = closing.finish()
+        waiting += [*checker.feed(held), *checker.finish()]
+        if doubts:
+            ending.append(DOUBT)
         if checker.text:
             for event in waiting:
                 yield event

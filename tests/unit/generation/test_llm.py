@@ -64,7 +64,31 @@ async def test_the_agreed_sentence_means_not_found() -> None:
     written, *_ = await run([NOT_FOUND])
     assert (written.text, written.found, written.notices) == (NOT_FOUND, False, ())
     assert not (await run([f"{NOT_FOUND} [1]"]))[0].found
-    assert (await run([f"Jonas Weld [1]. {NOT_FOUND}"]))[0].found
+
+
+@pytest.mark.parametrize("between", ["", " ", "\n"])
+async def test_the_agreed_sentence_below_a_cited_answer_is_a_notice(between) -> None:
+    for pieces in ([f"Jonas Weld [1].{between}{NOT_FOUND}"], list(f"Jonas Weld [1].{between}{NOT_FOUND}\n")):
+        written, *_ = await run(pieces)
+        assert (written.text, written.found, reasons(written)) == ("Jonas Weld [1].", True, ["MODEL_DOUBTS"])
+
+
+async def test_it_is_one_below_an_answer_that_evidence_holds_word_for_word() -> None:
+    text = "Aster Foundry was founded by Jonas Weld in 1911."
+    written, *_ = await run([f"{text} {NOT_FOUND}"], (passage("p1", "Aster Foundry", text), WELD))
+    assert (written.text, written.found, reasons(written)) == (f"{text} [1]", True, ["MODEL_DOUBTS", "CITED_BY_WORDING"])
+
+
+async def test_it_stays_below_an_answer_that_nothing_holds() -> None:
+    written, *_ = await run(list(f"Perhaps Pia Holm. {NOT_FOUND}"))
+    assert (written.text, written.found, reasons(written)) == (f"Perhaps Pia Holm. {NOT_FOUND}", False, [])
+
+
+@pytest.mark.parametrize("text", [f"Jonas Weld [1]. {NOT_FOUND[:-20]}", f"Jonas Weld [1]. {NOT_FOUND} But the annex may.", "The [1]. The "])
+async def test_what_only_begins_like_it_stays(text) -> None:
+    for pieces in ([text], list(text)):
+        written, *_ = await run(pieces)
+        assert (written.text, reasons(written)) == (text.rstrip(), [])
 
 
 async def test_an_answer_without_citations_is_reported() -> None:
