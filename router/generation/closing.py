@@ -23,10 +23,10 @@ class ClosingSentence:
         self._begun = self._begun or bool(free.strip())
         return free
 
-    def finish(self) -> tuple[str, bool]:
-        """What was held back and is not the sentence; and whether the sentence was."""
+    def finish(self) -> str:
+        """What was held back: the sentence, what only begins like it, or nothing."""
         held, self._held = self._held, ""
-        return ("", True) if held.strip() == NOT_FOUND else (held, False)
+        return held
 
     def _may_be_it(self, text: str, place: int) -> bool:
         rest = text[place:].lstrip()

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from router.errors import DeadlineExceeded, RouterError
 from router.generation.base import Generator, GeneratorEvent, Written
-from router.generation.citations import CitationChecker
+from router.generation.citations import CitationChecker, without_citations
 from router.generation.closing import ClosingSentence
 from router.generation.extractive import NO_SOURCE_NOTICE
 from router.generation.pictures import PicturesToShow
@@ -122,10 +122,12 @@ class LLMGenerator:
         except RouterError as error:
             reason = "ANSWER_CUT" if checker.text else "LLM_UNAVAILABLE"
             ending.append(Notice(reason, f"{'the answer ends early' if checker.text else 'the model did not answer'}: {error.message}"))
-        held, doubts = closing.finish()
-        waiting += [*checker.feed(held), *checker.finish()]
-        if doubts:
+        held = closing.finish()
+        if held.strip() == NOT_FOUND and without_citations(checker.text):
             ending.append(DOUBT)
+        else:
+            waiting += checker.feed(held)
+        waiting += checker.finish()
         if checker.text:
             for event in waiting:
                 yield event

@@ -84,6 +84,14 @@ async def test_it_stays_below_an_answer_that_nothing_holds() -> None:
     assert (written.text, written.found, reasons(written)) == (f"Perhaps Pia Holm. {NOT_FOUND}", False, [])
 
 
+@pytest.mark.parametrize(("reply", "text"), [(f"[1] {NOT_FOUND}", f"[1] {NOT_FOUND}"), (f"[7] {NOT_FOUND}", NOT_FOUND)])
+async def test_a_citation_alone_is_no_answer_above_it(reply, text) -> None:
+    for pieces in ([reply], list(reply)):
+        written, *_ = await run(pieces)
+        assert written.text == text
+        assert "MODEL_DOUBTS" not in reasons(written)
+
+
 @pytest.mark.parametrize("text", [f"Jonas Weld [1]. {NOT_FOUND[:-20]}", f"Jonas Weld [1]. {NOT_FOUND} But the annex may.", "The [1]. The "])
 async def test_what_only_begins_like_it_stays(text) -> None:
     for pieces in ([text], list(text)):
