@@ -30,6 +30,7 @@ from router.corpus.text import LoadedDocument
 from router.experiments.comparison import paired_difference
 from router.experiments.dataset import Half, Question, load_dataset
 from router.experiments.metrics import answer_metrics, mean
+from router.experiments.result_file import writable
 from router.models.base import Embedder
 from router.models.embedding import open_embedder
 from router.retrieval.passages import passage_evidence
@@ -61,7 +62,7 @@ def main(
     words: Annotated[str, typer.Option(help="Longest passages, in words, separated by commas.")] = "220",
     overlap: Annotated[int, typer.Option(help="Words that neighbouring passages share.")] = CorpusSettings().chunk_overlap_tokens,
     half: Annotated[Half | None, typer.Option(help="Only the questions at even or odd places.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there as well.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", callback=writable, help="Write the figures there as well.")] = None,
 ) -> None:
     """Compare both ways of cutting on one set of long documents."""
     sizes = [int(size) for size in words.split(",")]

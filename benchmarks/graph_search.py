@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from router.corpus.graph_builder import TITLE, NameGraphBuilder
+from router.experiments.result_file import writable
 from router.models.base import Recognised, RecognisedName
 from router.names import entity_id
 from router.retrieval.linker import NameLinker
@@ -87,7 +88,7 @@ class Texts:
 def main(
     passages: Annotated[list[int] | None, typer.Option(help="Sizes, in passages.")] = None,
     questions: Annotated[int, typer.Option(help="Questions per size.")] = 300,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there as well.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", callback=writable, help="Write the figures there as well.")] = None,
 ) -> None:
     """Measure each size in turn."""
     results = [asyncio.run(measure(count, questions)) for count in passages or [2_000, 20_000, 200_000]]

@@ -19,6 +19,7 @@ from rich.console import Console
 from router.client import AsyncRouterClient
 from router.corpus.base import DocumentState, Upload
 from router.experiments.dataset import Dataset, load_dataset
+from router.experiments.result_file import writable
 
 
 async def uploads(dataset: Dataset) -> AsyncIterator[Upload]:
@@ -43,7 +44,7 @@ async def ingest(dataset: Dataset, target: str) -> dict[str, float]:
 def main(
     folder: Path,
     target: Annotated[str, typer.Option(help="The running service.")] = "127.0.0.1:50051",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", callback=writable, help="Write the figures to this file.")] = None,
 ) -> None:
     figures = asyncio.run(ingest(load_dataset(folder), target))
     Console().print(figures)

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from router.experiments.result_file import writable
 from router.settings import MilvusSettings
 from router.stores.base import LexicalIndex
 from router.stores.lexical import MemoryLexicalIndex
@@ -32,7 +33,7 @@ SEED = 7
 
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="2,000 rows and 20 questions only.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there as well.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", callback=writable, help="Write the figures there as well.")] = None,
 ) -> None:
     """Compare build time and latency on synthetic text (Zipf-distributed words)."""
     results = [asyncio.run(measure(rows, 20 if quick else 200)) for rows in ((2_000,) if quick else (2_000, 10_000))]

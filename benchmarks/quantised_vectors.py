@@ -26,6 +26,7 @@ from rich.table import Table
 from router.corpus.chunk import Chunker, document_id, embedded_text, to_chunks
 from router.corpus.text import LoadedDocument
 from router.experiments.dataset import load_dataset
+from router.experiments.result_file import writable
 from router.models.embedding import open_embedder
 from router.settings import CorpusSettings, EmbeddingSettings, MilvusIndexSettings, MilvusSettings
 from router.stores.milvus import MilvusVectorStore
@@ -77,7 +78,7 @@ def main(
     parts: Annotated[list[int] | None, typer.Option(help="The `m` of IVF_PQ (192, 96, 48); may be given several times.")] = None,
     files: Annotated[Path | None, typer.Option(help="Folder of the server's files: how much an index adds there is measured.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps the embeddings for the next run.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there as well.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", callback=writable, help="Write the figures there as well.")] = None,
 ) -> None:
     """Storage, build time, recall and latency of every index, and their ratio to FLAT."""
     console, figures = Console(width=150), []

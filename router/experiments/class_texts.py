@@ -27,10 +27,10 @@ class ClassTexts(NamedTuple):
 
 def read_class_texts() -> list[ClassTexts]:
     """What is said of each class of the network, in its order."""
-    told = {identity: tuple(captions) for identity, *captions in _rows(SCENES)}
+    told = {identity: tuple(captions) for identity, *captions in rows(SCENES)}
     return [
         ClassTexts((names, f"{names}: {definition}", f"a photo of a {names.split(',')[0]}"), told[identity])
-        for identity, names, definition in _rows(CLASSES)
+        for identity, names, definition in rows(CLASSES)
     ]
 
 
@@ -53,5 +53,6 @@ def _mean(texts: Sequence[str], vectors: Mapping[str, Matrix]) -> Matrix:
     return np.asarray(np.mean([vectors[text] for text in texts], axis=0), np.float32)
 
 
-def _rows(file: Path) -> list[list[str]]:
+def rows(file: Path) -> list[list[str]]:
+    """Of CLASSES or SCENES, by columns."""
     return [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()]

@@ -33,7 +33,7 @@ from router.experiments.scratch import Ingested, scratch_app
 from router.models import aligned, arrays
 from router.models.embedding import open_embedder
 from router.models.spaces import open_space
-from router.settings import EmbeddingSettings, Settings
+from router.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Measure sources, fusions and policies on data sets.")
 screen = Console(stderr=True)
@@ -273,6 +273,8 @@ def adapt_pictures_command(
     """Adapt `aligned` to captioned pictures of your own; beside it what that is worth on those that it was not fitted to."""
     if out.suffix != ".npz":
         raise InvalidInput(f"{out} must end in .npz", field="out")
+    if json_file is not None and json_file.resolve() == out.with_suffix(".json").resolve():
+        raise InvalidInput(f"{json_file} becomes the note of {out}: name another file for the results", field="json")
     settings = _settings(config, overrides)
     if settings.models.pictures.model != aligned.NAME:
         raise ConfigurationError(f"only {aligned.NAME} is adapted: set models.pictures.model to it", field="models.pictures.model")
@@ -349,16 +351,9 @@ async def _measure_pictures(
 
 
 async def _adapt_pictures(settings: Settings, items: Sequence[multimodal.Item]) -> Adapted:
-    cache = settings.data_dir / "models"
-    network = aligned.Network(aligned.network_weights(settings.models.pictures, cache), settings.models.pictures.threads)
-    stored, _ = arrays.read(aligned.PROJECTION, cache_dir=cache, field="models.pictures.model")
-    words = await open_embedder(EmbeddingSettings(), cache)
-    try:
-        with _bar() as bar:
-            task = bar.add_task("pictures", total=len(items))
-            return await adapt(items, network, aligned.Projection(stored), words, lambda done: bar.advance(task, done))
-    finally:
-        await words.aclose()
+    with _bar() as bar:
+        task = bar.add_task("pictures", total=len(items))
+        return await adapt(items, settings.models.pictures, settings.data_dir / "models", lambda done: bar.advance(task, done))
 
 
 def _settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:

@@ -315,12 +315,13 @@ async def _embed_pictures(files: Sequence[Path], space: EmbeddingSpace, progress
     rows = []
     for start in range(0, len(files), PICTURES_AT_ONCE):
         some = files[start : start + PICTURES_AT_ONCE]
-        rows.append(await space.pictures.embed(await asyncio.to_thread(_load, some)))
+        rows.append(await space.pictures.embed(await asyncio.to_thread(load_pictures, some)))
         progress(len(some))
     return np.concatenate(rows)
 
 
-def _load(files: Sequence[Path]) -> list[Pixels]:
+def load_pictures(files: Sequence[Path]) -> list[Pixels]:
+    """Raises PictureRejected, which names the file."""
     return [load_picture(file.read_bytes(), field=file.name) for file in files]
 
 

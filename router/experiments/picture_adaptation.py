@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from router.errors import InvalidInput
-from router.experiments.multimodal import Item, Run, Task, captions_task, embed_texts
+from router.experiments.multimodal import Item, Run, Task, captions_task, embed_texts, load_pictures
+from router.models import arrays
 from router.models.adaptation import Adaptation
-from router.models.aligned import NAME, Network, Projection, squares
-from router.models.base import Embedder
-from router.models.pictures import load_picture
+from router.models.aligned import FIELD, NAME, PROJECTION, Network, Projection, network_weights, squares
+from router.models.embedding import open_embedder
 from router.models.spaces import unit_rows
+from router.settings import EmbeddingSettings, PictureSettings
 from router.types import Matrix
 
 PENALTY = 1000.0
@@ -35,26 +37,31 @@ class Adapted:
     """Pictures by their texts, a fifth at a time: as the space finds them now, and by an adaptation to the other four."""
 
 
-async def adapt(
-    items: Sequence[Item], network: Network, projection: Projection, words: Embedder, progress: Callable[[int], None]
-) -> Adapted:
+async def adapt(items: Sequence[Item], settings: PictureSettings, cache_dir: Path, progress: Callable[[int], None]) -> Adapted:
     """Fit to all pictures, and measure by parts.
 
     Args:
         items: Pictures with texts.
-        network: Looks at them.
-        projection: That of `aligned`.
-        words: MiniLM.
+        settings: Of `aligned`.
+        cache_dir: For known digests.
         progress: Called with the number of pictures done.
 
     Raises:
         InvalidInput: Fewer than 20 pictures, or one that cannot be read.
+        ModelUnavailable: A package with weights is not installed.
+        ConfigurationError: A file of weights is not the expected one.
     """
     if len(items) < LEAST_PICTURES:
         raise InvalidInput(f"{len(items)} pictures are too few to learn from: give at least {LEAST_PICTURES}", field="dir")
-    features, vectors = _look(items, network, projection, progress)
+    network = Network(network_weights(settings, cache_dir), settings.threads)
+    stored, _ = arrays.read(PROJECTION, cache_dir=cache_dir, field=f"{FIELD}.model")
+    features, vectors = _look(items, network, Projection(stored), progress)
     texts, has = captions_task(items)
-    asked = await embed_texts(texts, words)
+    words = await open_embedder(EmbeddingSettings(), cache_dir)
+    try:
+        asked = await embed_texts(texts, words)
+    finally:
+        await words.aclose()
     holds = has.gold.T
     captions = np.asarray(holds @ asked / holds.sum(1, keepdims=True), np.float32)
     before, after = Run(NAME), Run(f"adapted to the other {PARTS - 1}/{PARTS}")
@@ -89,7 +96,7 @@ def _look(items: Sequence[Item], network: Network, projection: Projection, progr
     """Features, and the vectors of `aligned`."""
     features, vectors = [], []
     for start in range(0, len(items), BATCH_PICTURES):
-        some = [load_picture(item.image.read_bytes(), field=item.image.name) for item in items[start : start + BATCH_PICTURES]]
+        some = load_pictures([item.image for item in items[start : start + BATCH_PICTURES]])
         seen, logits = network(squares(some))
         features.append(seen)
         vectors.append(projection(seen, logits))

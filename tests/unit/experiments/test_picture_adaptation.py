@@ -100,6 +100,12 @@ def test_another_model_is_not_adapted(tmp_path: Path) -> None:
         CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 
+def test_results_do_not_go_where_the_note_goes(tmp_path: Path) -> None:
+    arguments = ["adapt-pictures", str(tmp_path), "--out", str(tmp_path / "own.npz"), "--json", str(tmp_path / "own.json")]
+    with pytest.raises(InvalidInput, match="name another file"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
 def test_a_file_of_another_kind_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"\.npz"):
         CliRunner().invoke(app, ["adapt-pictures", str(tmp_path), "--out", str(tmp_path / "own.json")], catch_exceptions=False)
